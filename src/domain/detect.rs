@@ -1,0 +1,1 @@
+//! Detectors of values that look like secrets: tokens, private keys, cloud keys, card numbers.

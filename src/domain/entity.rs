@@ -1,0 +1,405 @@
+//! A declared kind of cached thing: its keys, where it is loaded from, how long it lives and what of it may be kept.
+//!
+//! An `Entity` can only be made by [`Entity::new`], which refuses what would leak or lie: a subject's data under a key
+//! without the subject in it, a forwarded session filling what others read, a value without an end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::key::Key;
+use crate::domain::projection::Projection;
+use crate::domain::random::Random;
+use crate::domain::subject::{Fact, Subject};
+use crate::domain::template::{Ids, Params, Template};
+
+/// The name of an entity, a source or an alias, as the configuration declares it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+#[derive(Clone, Debug)]
+pub struct Entity {
+    name: Name,
+    key: Template,
+    ids: Ids,
+    aliases: Vec<Alias>,
+    scope: Scope,
+    class: Class,
+    bind: BTreeMap<String, Fact>,
+    load: Option<Load>,
+    ttl: Ttl,
+    projection: Projection,
+    writers: Writers,
+    tags: Vec<Template>,
+    secret: bool,
+}
+
+/// What the configuration says of an entity, each part already of its type; [`Entity::new`] checks them together.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub name: Name,
+    pub key: Template,
+    pub ids: Ids,
+    pub aliases: Vec<Alias>,
+    pub scope: Scope,
+    pub class: Class,
+    /// Which fact of the subject each parameter takes when a caller names none.
+    pub bind: BTreeMap<String, Fact>,
+    pub load: Option<Load>,
+    pub ttl: Ttl,
+    pub projection: Projection,
+    pub writers: Writers,
+    pub tags: Vec<Template>,
+    /// The ids are secret (session tokens): they appear hashed everywhere but in the key itself.
+    pub secret: bool,
+}
+
+/// A further key of the same member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub name: Name,
+    pub key: Template,
+    pub value: AliasValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasValue {
+    /// The alias key holds the member's id; a reader makes a second read.
+    Id,
+    /// The alias key holds the whole value again.
+    Full,
+}
+
+/// Whose data it is, and so whose credentials may fill it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One subject's own: a forwarded session may fill it, for that subject only.
+    Subject,
+    /// Everybody's of one tenant: service credentials only.
+    Tenant,
+    /// Everybody's: service credentials only.
+    Shared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Always in local memory, updated at once.
+    Critical,
+    /// Kept by TTL, dropped by messages, fetched again on demand.
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// Only Hydrant writes these keys.
+    Hydrant,
+    /// Apps write them as well.
+    Shared,
+}
+
+/// Where a member is loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    pub source: Name,
+    pub path: Template,
+    /// Whether the source asks for the subject's own session rather than a service credential.
+    pub credential: Credential,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The subject's session token, forwarded.
+    Session,
+    /// The source's own, or none.
+    Service,
+}
+
+/// How long a value lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    base: Duration,
+    jitter_percent: u8,
+    renew_percent: u8,
+    absent: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TtlError {
+    #[error("`{0}` must be between 1s and 30d")]
+    OutOfRange(&'static str),
+    #[error("`{0}` is a share between 0% and {1}%")]
+    Percent(&'static str, u8),
+}
+
+/// Why parts that are each fine do not make an entity. The first word of `field` is the part to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntityError {
+    #[error("`{0}` is bound, but the key has no such parameter")]
+    BoundNowhere(String),
+    #[error("a subject-scoped key must hold the subject: bind one of its parameters to the subject's user or session")]
+    SubjectNotInKey,
+    #[error("a tenant-scoped key must hold the tenant: bind one of its parameters to it")]
+    TenantNotInKey,
+    #[error("the source forwards the subject's session, which may fill subject-scoped entities only; this one is {0}")]
+    SessionBeyondSubject(&'static str),
+    #[error("`{{{0}}}` is not a parameter of the key")]
+    UnknownInPath(String),
+    #[error(
+        "the tag uses `{{{0}}}`, which is neither a parameter of the key nor `tenant` or `subject`; a tag must be known before the fetch"
+    )]
+    UnknownInTag(String),
+    #[error("the alias name stands twice")]
+    AliasTwice(Name),
+}
+
+/// One of an entity's members: its parameters and the key that follows from them.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub entity: Arc<Entity>,
+    pub params: Params,
+    pub key: Key,
+}
+
+impl Name {
+    /// Letters, digits, `_` and `-`, at most 64: names become metric labels.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && text.len() <= 64;
+        let clean = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        (fits && clean).then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Entity {
+    /// Checks the parts against each other; gives every problem there is, not the first.
+    pub fn new(mut draft: Draft) -> Result<Self, Vec<EntityError>> {
+        draft.bind_by_default();
+        let problems = draft.problems();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let Draft { name, key, ids, aliases, scope, class, bind, load, ttl, projection, writers, tags, secret } = draft;
+        Ok(Self { name, key, ids, aliases, scope, class, bind, load, ttl, projection, writers, tags, secret })
+    }
+
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    pub fn key(&self) -> &Template {
+        &self.key
+    }
+
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    pub fn aliases(&self) -> &[Alias] {
+        &self.aliases
+    }
+
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    pub fn load(&self) -> Option<&Load> {
+        self.load.as_ref()
+    }
+
+    pub fn ttl(&self) -> &Ttl {
+        &self.ttl
+    }
+
+    pub fn projection(&self) -> &Projection {
+        &self.projection
+    }
+
+    pub fn writers(&self) -> Writers {
+        self.writers
+    }
+
+    pub fn tags(&self) -> &[Template] {
+        &self.tags
+    }
+
+    pub fn is_secret(&self) -> bool {
+        self.secret
+    }
+
+    /// Whether every parameter of the key can be taken from a subject: only then can the member be predicted.
+    pub fn follows_from_subject(&self) -> bool {
+        self.key.params().all(|param| self.bind.contains_key(param))
+    }
+
+    /// Fills in what a caller left out from the subject's facts.
+    pub fn complete(&self, subject: &Subject, params: &Params) -> Params {
+        let mut complete = params.clone();
+        for (param, fact) in &self.bind {
+            if complete.get(param).is_none()
+                && let Some(value) = subject.fact(fact)
+            {
+                complete.insert(param.clone(), value);
+            }
+        }
+        complete
+    }
+
+    /// A subject may only touch what is its own: every parameter bound to a fact of it must hold that fact.
+    pub fn belongs_to(&self, subject: &Subject, params: &Params) -> bool {
+        let mine = |(param, fact): (&String, &Fact)| subject.fact(fact) == params.get(param);
+        match self.scope {
+            Scope::Subject => self.bind.iter().all(mine),
+            Scope::Tenant => self.bind.iter().filter(|(_, fact)| **fact == Fact::Tenant).all(mine),
+            Scope::Shared => true,
+        }
+    }
+}
+
+impl Draft {
+    /// A subject-scoped entity with one parameter and nothing said of it is keyed by the subject's user id; a parameter
+    /// called `tenant` takes the tenant.
+    fn bind_by_default(&mut self) {
+        let params: Vec<String> = self.key.params().map(str::to_owned).collect();
+        if params.iter().any(|p| p == "tenant") {
+            self.bind.entry("tenant".to_owned()).or_insert(Fact::Tenant);
+        }
+        let unbound: Vec<&String> = params.iter().filter(|p| !self.bind.contains_key(*p)).collect();
+        let has_subject = self.bind.values().any(|fact| matches!(fact, Fact::User | Fact::Session));
+        if let ([only], Scope::Subject, false) = (&unbound[..], self.scope, has_subject) {
+            self.bind.insert((*only).clone(), Fact::User);
+        }
+    }
+
+    fn problems(&self) -> Vec<EntityError> {
+        let mut problems = Vec::new();
+        let params: BTreeSet<&str> = self.key.params().collect();
+        let bound = |fact: fn(&Fact) -> bool| self.bind.iter().any(|(p, f)| params.contains(p.as_str()) && fact(f));
+
+        for param in self.bind.keys().filter(|p| !params.contains(p.as_str())) {
+            problems.push(EntityError::BoundNowhere(param.clone()));
+        }
+        match self.scope {
+            Scope::Subject if !bound(|f| matches!(f, Fact::User | Fact::Session)) => {
+                problems.push(EntityError::SubjectNotInKey);
+            }
+            Scope::Tenant if !bound(|f| *f == Fact::Tenant) => problems.push(EntityError::TenantNotInKey),
+            _ => {}
+        }
+        if let Some(load) = &self.load {
+            if load.credential == Credential::Session && self.scope != Scope::Subject {
+                problems.push(EntityError::SessionBeyondSubject(self.scope.as_str()));
+            }
+            for param in load.path.params().filter(|p| !params.contains(p)) {
+                problems.push(EntityError::UnknownInPath(param.to_owned()));
+            }
+        }
+        for tag in &self.tags {
+            for param in tag.params().filter(|p| !params.contains(p) && !matches!(*p, "tenant" | "subject")) {
+                problems.push(EntityError::UnknownInTag(param.to_owned()));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for alias in self.aliases.iter().filter(|a| !seen.insert(&a.name)) {
+            problems.push(EntityError::AliasTwice(alias.name.clone()));
+        }
+        problems
+    }
+}
+
+impl EntityError {
+    /// The part of the entity's configuration to look at.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::BoundNowhere(_) | Self::SubjectNotInKey | Self::TenantNotInKey => "bind",
+            Self::SessionBeyondSubject(_) => "scope",
+            Self::UnknownInPath(_) => "load.get",
+            Self::UnknownInTag(_) => "tags",
+            Self::AliasTwice(_) => "aliases",
+        }
+    }
+}
+
+impl Scope {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subject => "subject",
+            Self::Tenant => "tenant",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+impl Ttl {
+    pub const SHORTEST: Duration = Duration::from_secs(1);
+    /// A cache that keeps a value for longer than a month is a database.
+    pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    pub fn new(
+        base: Duration,
+        jitter_percent: u8,
+        renew_percent: u8,
+        absent: Option<Duration>,
+    ) -> Result<Self, TtlError> {
+        let in_range = |d: &Duration| (Self::SHORTEST..=Self::LONGEST).contains(d);
+        if !in_range(&base) {
+            return Err(TtlError::OutOfRange("base"));
+        }
+        if absent.is_some_and(|d| !in_range(&d)) {
+            return Err(TtlError::OutOfRange("absent"));
+        }
+        if jitter_percent > 50 {
+            return Err(TtlError::Percent("jitter", 50));
+        }
+        if renew_percent > 90 {
+            return Err(TtlError::Percent("renew", 90));
+        }
+        Ok(Self { base, jitter_percent, renew_percent, absent })
+    }
+
+    pub fn base(&self) -> Duration {
+        self.base
+    }
+
+    /// A life for one value: the base, up to `jitter` shorter or longer, so that what was filled together does not end
+    /// together.
+    pub fn draw(&self, random: &Random) -> Duration {
+        let spread = f64::from(self.jitter_percent) / 100.0;
+        self.base.mul_f64(1.0 + spread * (2.0 * random.unit() - 1.0)).max(Self::SHORTEST)
+    }
+
+    /// A value with less than this left counts as about to end, and is filled again.
+    pub fn renew_below(&self) -> Duration {
+        self.base.mul_f64(f64::from(self.renew_percent) / 100.0)
+    }
+
+    /// How long "the source has none" is remembered, if at all.
+    pub fn absent(&self) -> Option<Duration> {
+        self.absent
+    }
+}

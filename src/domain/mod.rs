@@ -1,0 +1,23 @@
+//! Words and pure decisions: what Hydrant talks about, with no way to reach Redis, a backend or the wire.
+//!
+//! Modules are listed in the order data meets them. Nothing here reads a clock, draws a random number or formats a
+//! gRPC status by itself: time, randomness and hashers come in as arguments, so that a simulation can repeat a run.
+
+pub mod backoff;
+pub mod breaker;
+pub mod catalog;
+pub mod clock;
+pub mod detect;
+pub mod entity;
+pub mod error;
+pub mod key;
+pub mod outcome;
+pub mod projection;
+pub mod random;
+pub mod secret;
+pub mod source;
+pub mod store;
+pub mod subject;
+pub mod switch;
+pub mod template;
+pub mod trace;

@@ -1,0 +1,66 @@
+//! The front door: gRPC over loopback TCP and, where asked for, a Unix socket.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Loopback by default: whoever shares the pod's network may call.
+    pub api: SocketAddr,
+    /// A socket file, opt-in.
+    pub socket: Option<PathBuf>,
+    pub limits: Limits,
+    /// How long a drain may take before what is left is dropped.
+    pub drain: Duration,
+}
+
+/// Every bound of the door, with its reason beside its default in [`Limits::default`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// One request's bytes.
+    pub message: usize,
+    /// One request's bytes where a value may travel.
+    pub value_message: usize,
+    /// All requests' bytes at once.
+    pub in_flight_bytes: usize,
+    pub connections: usize,
+    /// Calls under way at once on one connection.
+    pub streams_per_connection: u32,
+    /// Calls under way at once on all of them.
+    pub in_flight: usize,
+    /// Longest a call may wait for its turn before it is shed.
+    pub queue: Duration,
+    pub header_bytes: u32,
+    /// From accept to the end of the HTTP/2 preface.
+    pub handshake: Duration,
+    /// From a request's headers to the end of its body.
+    pub body: Duration,
+    /// Resets of streams by a client before its connection is closed (CVE-2023-44487).
+    pub pending_resets: usize,
+    /// Deadline of a call that names none.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // A request names members and keys: 256 of them fit well.
+            message: 64 * 1024,
+            // The largest value an entity may declare, and room for the rest of the request.
+            value_message: 1024 * 1024 + 64 * 1024,
+            in_flight_bytes: 16 * 1024 * 1024,
+            // One pod's apps: a connection or a few for each process.
+            connections: 256,
+            streams_per_connection: 256,
+            in_flight: 1024,
+            // A login waits for us: what cannot start within this is refused, and the app goes on without.
+            queue: Duration::from_millis(20),
+            header_bytes: 16 * 1024,
+            handshake: Duration::from_secs(2),
+            body: Duration::from_secs(2),
+            pending_resets: 32,
+            deadline: Duration::from_secs(4),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The hands that reach the systems of record.
+
+pub mod http;
