@@ -1,0 +1,6 @@
+//! What integration tests share.
+
+pub mod certs;
+pub mod redis;
+pub mod store;
+pub mod wait;
