@@ -1,4 +1,6 @@
 //! What the tests build with. Everything starts on a free port or in memory and ends when it is dropped.
 
 pub mod catalog;
+pub mod certificates;
+pub mod origin;
 pub mod stub;
