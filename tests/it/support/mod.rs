@@ -2,5 +2,9 @@
 
 pub mod catalog;
 pub mod certificates;
+pub mod certs;
 pub mod origin;
+pub mod redis;
+pub mod store;
 pub mod stub;
+pub mod wait;
