@@ -228,6 +228,18 @@ async fn a_rotated_credential_is_followed() {
 }
 
 #[tokio::test]
+async fn no_secret_is_printed() {
+    let token = SecretCell::new(Secret::new("s3rv1ce"));
+    let service = Some(ServiceCredential::Bearer { token });
+    let source = source(Config { service, ..config("http://127.0.0.1:1") });
+    let error = ask(&source, &me("1"), Some("s3ss10n\n"), Duration::from_secs(5)).await.expect_err("refused");
+    let printed = format!("{source:?} {error:?} {error}");
+    let login = build(config("http://user:s3cr3t@127.0.0.1")).expect_err("a login in the origin");
+    let printed = format!("{printed} {login:?} {login}");
+    assert!(!["s3rv1ce", "s3ss10n", "s3cr3t"].iter().any(|secret| printed.contains(secret)), "{printed}");
+}
+
+#[tokio::test]
 async fn a_request_says_who_asks_and_continues_the_trace() {
     let origin = Origin::start().await;
     origin.json("/user/1", "{}");
