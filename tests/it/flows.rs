@@ -176,7 +176,7 @@ async fn absence_is_remembered_where_it_is_declared_and_dies_with_an_invalidatio
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_beats_a_fill_in_flight() {
     let world = world(vec![draft("a")], &[], StubSource::shut());
-    world.source.found("/a/1", "old");
+    world.source.found("/a/1", "\"old\"");
     let fill = world.run(login("7", vec![member("a", "1")]));
     let invalidate = async {
         while world.source.calls().is_empty() {
