@@ -1,0 +1,147 @@
+//! The house rules as a test: floors, fences, sizes and the small habits that keep the code alike everywhere.
+//!
+//! What a rule says stands in the tables below; `ARCHITECTURE.md` says why. Each rule is tested on a snippet that breaks
+//! it, so that a check which can no longer fail is noticed. It needs nothing but std, and so can be compiled alone:
+//! `make tidy` takes two seconds on a fresh clone.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/lexer.rs"]
+mod lexer;
+#[path = "tidy/papers.rs"]
+mod papers;
+#[path = "tidy/rules.rs"]
+mod rules;
+
+use lexer::File;
+
+/// The rooms of each floor, the lowest first. A room imports from floors below its own. The top floor's rooms stand in
+/// a line, each above the last.
+const FLOORS: &[&[&str]] = &[
+    &["domain", "tasks"],
+    &["fill"],
+    &["prehydrate"],
+    &["grpc", "admin", "remote", "local", "source", "telemetry"],
+    &["config"],
+    &["app"],
+    &["cli"],
+    &["main"],
+];
+
+/// Who may import whom all the same: from, to, why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+
+/// Where a crate may be named. Only paths count: a value of a fenced type may be passed on where its crate is not named.
+const FENCES: &[Fence] = &[
+    Fence {
+        crates: &["tonic", "tonic_prost", "tonic_health", "tonic_reflection", "tonic_types", "prost", "prost_types"],
+        places: &["src/grpc/"],
+        instead: "convert to a word of domain/ at the door",
+    },
+    Fence { crates: &["redis"], places: &["src/remote/"], instead: "go through the Store contract" },
+    Fence { crates: &["reqwest"], places: &["src/source/http"], instead: "go through the Source contract" },
+    Fence {
+        crates: &["clap", "clap_complete", "anyhow"],
+        places: &["src/cli/", "src/config/", "src/app", "src/main.rs"],
+        instead: "take typed arguments and return a typed error",
+    },
+    Fence {
+        crates: &["opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "tracing_opentelemetry"],
+        places: &["src/telemetry/", "*/metrics.rs"],
+        instead: "use tracing, and domain::trace for what goes over the wire",
+    },
+    // Instruments are made and registered by `<module>/metrics.rs`; app.rs owns the registry, which telemetry makes, and
+    // passes it on by inference, so nobody else needs the name.
+    Fence {
+        crates: &["prometheus_client"],
+        places: &["src/telemetry/", "*/metrics.rs"],
+        instead: "let the module's metrics.rs count it, by a method named for what happened",
+    },
+];
+
+const MAX_FILE_LINES: usize = 500;
+const MAX_FUNCTION_LINES: usize = 70;
+
+/// Where Rust is written by hand.
+const PLACES: &[&str] = &["build.rs", "src", "tests", "benches", "fuzz", "examples"];
+
+struct Fence {
+    crates: &'static [&'static str],
+    /// A folder, the start of a path, or `*` and the end of one.
+    places: &'static [&'static str],
+    /// What to do about it.
+    instead: &'static str,
+}
+
+struct Problem {
+    path: String,
+    line: usize,
+    rule: &'static str,
+    what: String,
+}
+
+impl Problem {
+    fn new(file: &File, line: usize, rule: &'static str, what: String) -> Self {
+        Self::at(&file.path, line, rule, what)
+    }
+
+    fn at(path: &str, line: usize, rule: &'static str, what: String) -> Self {
+        Self { path: path.to_owned(), line, rule, what }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.path, self.line, self.rule, self.what)
+    }
+}
+
+impl fmt::Debug for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[test]
+fn the_house_is_tidy() {
+    let files = files();
+    assert!(files.iter().any(|file| file.path == "src/lib.rs"), "run it from the root of the repository");
+    let mut problems: Vec<Problem> = rules::ALL.iter().flat_map(|rule| files.iter().flat_map(rule)).collect();
+    problems.extend(imports::floors(&files));
+    problems.extend(imports::circles(&files));
+    problems.extend(imports::unused_exceptions(&files));
+    problems.extend(papers::dependencies_are_explained(&read("Cargo.toml"), &read("docs/adr/0002-dependencies.md")));
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    assert!(lines.is_empty(), "{} to put right:\n{}", lines.len(), lines.join("\n"));
+}
+
+/// Whether one of the problems, as it is printed, contains this.
+fn said(problems: &[Problem], part: &str) -> bool {
+    problems.iter().any(|problem| problem.to_string().contains(part))
+}
+
+fn files() -> Vec<File> {
+    let mut files = Vec::new();
+    PLACES.iter().filter(|place| Path::new(place).exists()).for_each(|place| walk(Path::new(place), &mut files));
+    files
+}
+
+fn walk(path: &Path, files: &mut Vec<File>) {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).expect("a folder that can be read");
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry that can be read").path()).collect();
+        paths.sort();
+        paths.iter().filter(|path| !path.ends_with("target")).for_each(|path| walk(path, files));
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        let name = path.to_str().expect("paths of the repository are UTF-8").replace('\\', "/");
+        files.push(File::new(&name, &read(&name)));
+    }
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
