@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::entity::Name;
-use crate::domain::key::Key;
+use crate::domain::entity::Member;
 
 /// The closed set that callers see, one to one with the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,24 +23,31 @@ pub enum Outcome {
     Timeout,
     /// Not tried: too much was waiting.
     Shed,
+    /// Fills of this entity are switched off.
+    Disabled,
     Failed,
 }
 
 /// One line of a report.
 #[derive(Clone, Debug)]
 pub struct Resource {
-    pub entity: Name,
-    pub key: Key,
-    pub source: Option<Name>,
+    pub member: Member,
     pub outcome: Outcome,
     /// Why, in a few words fit for the caller; empty where the outcome says it all.
     pub reason: String,
     pub elapsed: Duration,
+    /// Size of the value as written, and for how long; nothing where nothing was written.
+    pub written: Option<Written>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
     pub bytes: usize,
+    pub ttl: Duration,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Filled,
         Self::Fresh,
         Self::Absent,
@@ -51,6 +57,7 @@ impl Outcome {
         Self::TooLarge,
         Self::Timeout,
         Self::Shed,
+        Self::Disabled,
         Self::Failed,
     ];
 
@@ -65,6 +72,7 @@ impl Outcome {
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
             Self::Shed => "shed",
+            Self::Disabled => "disabled",
             Self::Failed => "failed",
         }
     }

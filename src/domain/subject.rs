@@ -5,12 +5,14 @@ use std::fmt;
 use crate::domain::secret::Secret;
 use crate::domain::template::Params;
 
-/// Longest id, tenant or attribute: they become parts of keys, which end at 1,024 bytes.
+/// Longest id or attribute: they become parts of keys, which end at 1,024 bytes.
 pub const MAX_FACT_BYTES: usize = 256;
 /// Longest session token; a backend's header limit (8 KiB in most servers) ends it anyway.
-pub const MAX_SESSION_BYTES: usize = 4_096;
+pub const MAX_SESSION_BYTES: usize = 8_192;
+/// Tenants stand in keys and channel names of all their users.
+pub const MAX_TENANT_BYTES: usize = 128;
 /// Attributes name a plan, a region, a role: a handful.
-pub const MAX_ATTRIBUTES: usize = 16;
+pub const MAX_ATTRIBUTES: usize = 32;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -61,7 +63,7 @@ impl Subject {
             check("session_token", session.expose(), MAX_SESSION_BYTES)?;
         }
         if let Some(tenant) = &tenant {
-            check("tenant", tenant, MAX_FACT_BYTES)?;
+            check("tenant", tenant, MAX_TENANT_BYTES)?;
         }
         if attributes.len() > MAX_ATTRIBUTES {
             return Err(SubjectError::TooManyAttributes);

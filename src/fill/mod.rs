@@ -8,6 +8,4 @@ pub struct Config {
     pub claim_life: Duration,
     /// Values' bytes in flight at once, over all fills.
     pub in_flight_bytes: usize,
-    /// A claim older than this may be taken over by another fill.
-    pub steal_after: Duration,
 }

@@ -1,0 +1,112 @@
+//! What a caller asks of a prehydration and what it is told: the flow's own words, which the door converts to and from.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::entity::{Member, Name};
+use crate::domain::outcome::Resource;
+use crate::domain::subject::Subject;
+use crate::domain::template::Params;
+use crate::domain::trace::{TraceContext, TraceId};
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub subject: Subject,
+    /// What to fill besides what is always filled; parameters left out are taken from the subject.
+    pub members: Vec<MemberRef>,
+    pub wait: Wait,
+    pub freshness: Freshness,
+    pub trace: TraceContext,
+}
+
+/// A member as a caller names it, not yet looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRef {
+    pub entity: String,
+    pub params: Params,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Answer once the request is checked and queued.
+    Accepted,
+    /// Answer once the plan is done, or at this moment with what is done by then. The plan runs on.
+    Completed { until: Instant },
+    /// Answer what would be filled, and fill nothing.
+    DryRun,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// What is fresh is left alone.
+    Keep,
+    /// What is fresh is fetched again.
+    Refresh,
+}
+
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub trace: TraceId,
+    pub status: Status,
+    /// What became of each resource, and why it was in the plan; empty unless waited for.
+    pub resources: Vec<(Reason, Resource)>,
+    /// What would be filled; empty unless it was a dry run.
+    pub plan: Vec<Planned>,
+    /// When trying again helps; only where shed.
+    pub retry_after: Option<Duration>,
+    pub elapsed: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Accepted,
+    /// All of it is settled.
+    Completed,
+    /// Some of it is not; the resources say which.
+    Partial,
+    /// The same plan was under way already; this call joined it.
+    Coalesced,
+    Shed,
+    /// Switched off, for all or for this subject.
+    Disabled,
+    Planned,
+}
+
+/// One item of a plan, and why it is in it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub member: Member,
+    pub reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The caller named it.
+    Requested,
+    /// The configuration names it for every login.
+    Always,
+}
+
+impl Planned {
+    pub fn source(&self) -> Option<&Name> {
+        self.member.entity.load().map(|load| &load.source)
+    }
+}
+
+impl Status {
+    pub const ALL: [Self; 7] =
+        [Self::Accepted, Self::Completed, Self::Partial, Self::Coalesced, Self::Shed, Self::Disabled, Self::Planned];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Completed => "completed",
+            Self::Partial => "partial",
+            Self::Coalesced => "coalesced",
+            Self::Shed => "shed",
+            Self::Disabled => "disabled",
+            Self::Planned => "planned",
+        }
+    }
+}
