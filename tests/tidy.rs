@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[path = "tidy/imports.rs"]
 mod imports;
@@ -115,6 +115,7 @@ fn the_house_is_tidy() {
     problems.extend(imports::circles(&files));
     problems.extend(imports::unused_exceptions(&files));
     problems.extend(papers::dependencies_are_explained(&read("Cargo.toml"), &read("docs/adr/0002-dependencies.md")));
+    problems.extend(papers().iter().flat_map(|path| papers::links_lead_somewhere(path, &read(path), Path::exists)));
     let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
     assert!(lines.is_empty(), "{} to put right:\n{}", lines.len(), lines.join("\n"));
 }
@@ -125,21 +126,35 @@ fn said(problems: &[Problem], part: &str) -> bool {
 }
 
 fn files() -> Vec<File> {
-    let mut files = Vec::new();
-    PLACES.iter().filter(|place| Path::new(place).exists()).for_each(|place| walk(Path::new(place), &mut files));
-    files
+    let sources =
+        PLACES.iter().filter(|place| Path::new(place).exists()).flat_map(|place| walk(Path::new(place), "rs"));
+    sources.map(|path| File::new(&path, &read(&path))).collect()
 }
 
-fn walk(path: &Path, files: &mut Vec<File>) {
+fn papers() -> Vec<String> {
+    let top = entries(Path::new(".")).into_iter().filter(|path| path.is_file());
+    let below = ["docs", "charts", "examples"].map(PathBuf::from).into_iter().filter(|path| path.exists());
+    top.map(|path| path.file_name().map(PathBuf::from).unwrap_or_default())
+        .chain(below)
+        .flat_map(|path| walk(&path, "md"))
+        .collect()
+}
+
+/// The files with this extension, at or below the path.
+fn walk(path: &Path, extension: &str) -> Vec<String> {
     if path.is_dir() {
-        let entries = fs::read_dir(path).expect("a folder that can be read");
-        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry that can be read").path()).collect();
-        paths.sort();
-        paths.iter().filter(|path| !path.ends_with("target")).for_each(|path| walk(path, files));
-    } else if path.extension().is_some_and(|extension| extension == "rs") {
-        let name = path.to_str().expect("paths of the repository are UTF-8").replace('\\', "/");
-        files.push(File::new(&name, &read(&name)));
+        let wanted = entries(path).into_iter().filter(|path| !path.ends_with("target"));
+        return wanted.flat_map(|path| walk(&path, extension)).collect();
     }
+    let name = path.to_str().expect("paths of the repository are UTF-8").replace('\\', "/");
+    if path.extension().is_some_and(|found| found == extension) { vec![name] } else { Vec::new() }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry that can be read").path()).collect();
+    paths.sort();
+    paths
 }
 
 fn read(path: &str) -> String {

@@ -1,5 +1,7 @@
 //! What is written beside the code and has to keep step with it.
 
+use std::path::Path;
+
 use super::Problem;
 
 /// A dependency is a decision, so the record of decisions names each one that Cargo.toml does.
@@ -19,6 +21,37 @@ pub fn dependencies_are_explained(manifest: &str, record: &str) -> Vec<Problem> 
         }
     }
     problems
+}
+
+/// A link to a file that is not there sends a newcomer away.
+pub fn links_lead_somewhere(path: &str, text: &str, exists: impl Fn(&Path) -> bool) -> Vec<Problem> {
+    let folder = Path::new(path).parent().expect("a file is in a folder");
+    let mut problems = Vec::new();
+    let mut in_code = false;
+    for (at, line) in text.lines().enumerate() {
+        in_code ^= line.trim_start().starts_with("```");
+        for target in line.split("](").skip(1).filter(|_| !in_code).filter_map(|rest| rest.split([')', '#']).next()) {
+            let elsewhere = target.is_empty() || target.contains(':');
+            if !elsewhere && !exists(&folder.join(target)) {
+                problems.push(Problem::at(
+                    path,
+                    at + 1,
+                    "link",
+                    format!("`{target}` is not there: write it, or mend the link"),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn a_link_into_nowhere_is_refused() {
+    let text = "[a](b.md) [c](d.md#e) [f](#g) [h](https://i)\n```\n[j](k.md)\n```\n[l](../m/)";
+    let found = links_lead_somewhere("docs/x.md", text, |path| path == Path::new("docs/d.md"));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(super::said(&found, "docs/x.md:1: link: `b.md` is not there"));
+    assert!(super::said(&found, "docs/x.md:5: link: `../m/`"));
 }
 
 #[test]
