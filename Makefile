@@ -62,10 +62,10 @@ bench: ## the benchmarks, each printed as a ratio measured in one run
 	scripts/prepare test
 	cargo bench --locked
 
-# Tests compare the references with the code; with UPDATE=1 they write them instead.
+# Tests called `…_is_up_to_date` compare the references with the code; with BLESS=1 they write them instead.
 generate: ## rewrite what is derived from the code: schema, references, contract image
 	scripts/prepare lint
-	UPDATE=1 cargo test --locked --quiet --test it generated
+	BLESS=1 cargo test --locked --quiet is_up_to_date
 	if [ -e $(LOCK) ]; then $(BUF) breaking --against $(LOCK); fi
 	$(BUF) build --exclude-source-info -o $(LOCK)
 

@@ -54,12 +54,12 @@ const FENCES: &[Fence] = &[
         places: &["src/telemetry/", "*/metrics.rs"],
         instead: "use tracing, and domain::trace for what goes over the wire",
     },
-    // Instruments are made and registered by `<module>/metrics.rs`; app.rs owns the registry, which telemetry makes, and
-    // passes it on by inference, so nobody else needs the name.
+    // `Metrics::register(&mut Registry)` in a module's metrics.rs makes its instruments; the module is built with the
+    // `Metrics`. So `app` can pass the registry round, and a test `&mut Default::default()`, without the name.
     Fence {
         crates: &["prometheus_client"],
         places: &["src/telemetry/", "*/metrics.rs"],
-        instead: "let the module's metrics.rs count it, by a method named for what happened",
+        instead: "take the module's `Metrics`, registered by its metrics.rs (in a test with `&mut Default::default()`)",
     },
 ];
 

@@ -15,7 +15,7 @@ pub struct File {
 pub struct Token {
     pub line: usize,
     pub kind: Kind,
-    /// Stands in an item under `#[cfg(test)]`, or in a file under `tests/` or `benches/`.
+    /// Stands in an item under `#[cfg(test)]`, in a file under `tests/` or `benches/`, or in one called `…tests.rs`.
     pub in_test: bool,
 }
 
@@ -36,7 +36,8 @@ pub struct Comment {
 impl File {
     pub fn new(path: &str, text: &str) -> Self {
         let (mut tokens, comments) = Lexer { rest: text, line: 1, tokens: Vec::new(), comments: Vec::new() }.run();
-        mark_tests(&mut tokens, path.starts_with("tests/") || path.starts_with("benches/"));
+        let outside = path.starts_with("tests/") || path.starts_with("benches/");
+        mark_tests(&mut tokens, outside || path.ends_with("tests.rs"));
         Self { path: path.to_owned(), text: text.to_owned(), tokens, comments }
     }
 
@@ -278,5 +279,7 @@ fn items_under_cfg_test_are_known() {
     let file = File::new("src/x.rs", "fn a() {} #[cfg(test)] #[path = \"x\"] mod tests { fn b() {} } fn c() {}");
     let in_test = |name: &str| file.tokens.iter().find(|t| t.kind == Kind::Word(name.into())).expect("there").in_test;
     assert_eq!((in_test("a"), in_test("b"), in_test("c")), (false, true, false));
-    assert!(File::new("tests/it/x.rs", "fn a() {}").tokens.iter().all(|token| token.in_test));
+    for path in ["tests/it/x.rs", "src/remote/node_tests.rs"] {
+        assert!(File::new(path, "fn a() {}").tokens.iter().all(|token| token.in_test), "{path}");
+    }
 }
