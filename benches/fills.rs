@@ -1,6 +1,8 @@
 //! Guarded fills through the whole fill path, from an instant source to a real Redis, against the same claim and commit
 //! commands driven by a raw pipelined client, and against plain pipelined `SET`. `cargo bench --bench fills`.
 
+#![expect(clippy::print_stdout, reason = "a bench reports on its standard output")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -8,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,7 +18,7 @@ use futures_util::future::{BoxFuture, join_all, ready};
 use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Ttl, Writers};
+use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::random::Random;
@@ -25,6 +27,7 @@ use hydrant::domain::store::{ClaimMode, Store};
 use hydrant::domain::switch::Switch;
 use hydrant::domain::template::{Ids, Template};
 use hydrant::domain::trace::TraceContext;
+use hydrant::domain::ttl::Ttl;
 use hydrant::fill::metrics::Metrics;
 use hydrant::fill::settings::Settings;
 use hydrant::fill::{self, Filler, Job};
@@ -32,6 +35,7 @@ use hydrant::remote::{self, Address, Mode};
 use hydrant::tasks::Tasks;
 use prometheus_client::registry::Registry;
 use support::Redis;
+use tokio::time::Instant;
 
 /// Fills under way at once: a busy pod's.
 const IN_FLIGHT: usize = 256;
@@ -77,9 +81,18 @@ fn main() {
     }
     println!("guarded fills of {VALUE_BYTES} B, {IN_FLIGHT} in flight, median of {rounds} rounds of {count}");
     println!("{:<34} {:>10} {:>14} {:>14}", "", "per second", "client µs each", "server µs each");
-    for (what, runs) in [("hydrant, whole fill path", &whole), ("raw client, claim + commit", &commands), ("raw client, plain SET", &sets)] {
+    for (what, runs) in [
+        ("hydrant, whole fill path", &whole),
+        ("raw client, claim + commit", &commands),
+        ("raw client, plain SET", &sets),
+    ] {
         let of = |pick: fn(&Run) -> f64| support::median(&mut runs.iter().map(pick).collect::<Vec<_>>());
-        println!("{what:<34} {:>10.0} {:>14.2} {:>14.2}", of(|r| r.per_second), of(|r| r.client_micros), of(|r| r.server_micros));
+        println!(
+            "{what:<34} {:>10.0} {:>14.2} {:>14.2}",
+            of(|r| r.per_second),
+            of(|r| r.client_micros),
+            of(|r| r.server_micros)
+        );
     }
     let ratio = |others: &[Run]| {
         let pairs = whole.iter().zip(others).map(|(a, b)| a.per_second / b.per_second);
@@ -104,7 +117,9 @@ fn measure(redis: &Redis, count: usize, work: impl FnOnce()) -> Run {
 /// A JSON value as a backend would send it, with a field that is dropped.
 fn body() -> Bytes {
     let filler = "x".repeat(VALUE_BYTES - 130);
-    let text = format!(r#"{{"id":123456,"name":"Ada Lovelace","email":"ada@example.org","roles":["admin","user"],"balance":12.50,"bio":"{filler}"}}"#);
+    let text = format!(
+        r#"{{"id":123456,"name":"Ada Lovelace","email":"ada@example.org","roles":["admin","user"],"balance":12.50,"bio":"{filler}"}}"#
+    );
     text.into()
 }
 
@@ -160,7 +175,7 @@ impl Hydrant {
                     session: None,
                     mode: ClaimMode::Miss { renew_below: Duration::from_secs(60) },
                     trace,
-                    deadline: tokio::time::Instant::now() + Duration::from_secs(4),
+                    deadline: Instant::now() + Duration::from_secs(4),
                 };
                 let filled = self.filler.fill(job).await;
                 assert_eq!(filled.outcome, Outcome::Filled, "{}", filled.reason);
@@ -201,13 +216,15 @@ struct Raw {
     socket: TcpStream,
     next: usize,
     inbox: Vec<u8>,
+    owed: i64,
+    refused: usize,
 }
 
 impl Raw {
     fn connect(redis: &Redis) -> Self {
         let socket = TcpStream::connect(("127.0.0.1", redis.port)).expect("the server runs");
         socket.set_nodelay(true).expect("a TCP socket");
-        Self { socket, next: 0, inbox: vec![0; 1 << 16] }
+        Self { socket, next: 0, inbox: vec![0; 1 << 16], owed: 0, refused: 0 }
     }
 
     fn claim_and_commit(&mut self, count: usize) {
@@ -230,7 +247,10 @@ impl Raw {
             if let Some((from, to)) = waiting {
                 for n in from..to {
                     let (guard, key, token) = names(n);
-                    pack(&mut bytes, &[b"FCALL", b"hydrant_v1_commit", b"2", &guard, &key, &token, b"", value, b"300000"]);
+                    pack(
+                        &mut bytes,
+                        &[b"FCALL", b"hydrant_v1_commit", b"2", &guard, &key, &token, b"", value, b"300000"],
+                    );
                 }
                 replies += to - from;
             }
@@ -262,25 +282,24 @@ impl Raw {
         }
     }
 
-    /// Reads so many replies. Ours are one line each, or a bulk string that is empty.
-    fn replies(&mut self, mut missing: usize) {
-        let mut empty_bulk = 0;
-        while missing > 0 {
+    /// Reads so many replies; what comes along of the next batch is counted for it. Ours are one line each, or an empty
+    /// bulk string: `$0`, and a line end more.
+    fn replies(&mut self, count: usize) {
+        self.owed += count as i64;
+        while self.owed > 0 {
             let read = self.socket.read(&mut self.inbox).expect("the server answers");
             assert!(read > 0, "the server hung up");
-            let mut start_of_line = true;
             for byte in &self.inbox[..read] {
-                assert_ne!((start_of_line, *byte), (true, b'-'), "the server refused");
-                empty_bulk += usize::from(*byte == b'$');
-                start_of_line = *byte == b'\n';
-                missing -= usize::from(start_of_line && missing > 0);
-                if start_of_line && empty_bulk > 0 {
-                    // `$0\r\n\r\n`: the second line end belongs to the same reply.
-                    empty_bulk -= 1;
-                    missing += 1;
+                match byte {
+                    b'$' => self.owed += 1,
+                    b'\n' => self.owed -= 1,
+                    b'-' => self.refused += 1,
+                    _ => {}
                 }
             }
         }
+        // `-1` and the like: fresh, absent. None of them should come.
+        assert_eq!(self.refused, 0, "the server refused");
     }
 }
 

@@ -23,3 +23,4 @@ pub mod subject;
 pub mod switch;
 pub mod template;
 pub mod trace;
+pub mod ttl;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hydrant::domain::entity::{Draft, Ttl};
+use hydrant::domain::entity::Draft;
 use hydrant::domain::error::Kind;
 use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
@@ -17,6 +17,7 @@ use hydrant::domain::subject::Subject;
 use hydrant::domain::switch::Switch;
 use hydrant::domain::template::Params;
 use hydrant::domain::trace::TraceContext;
+use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::local::memory::MemoryStore;
