@@ -1,0 +1,4 @@
+//! What the tests build with. Everything starts on a free port or in memory and ends when it is dropped.
+
+pub mod catalog;
+pub mod stub;
