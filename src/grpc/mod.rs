@@ -7,7 +7,10 @@ pub mod codec;
 pub mod pb;
 mod redact;
 
+pub mod layer;
+
 pub mod convert;
+pub mod metrics;
 pub mod rpc;
 pub mod status;
 
