@@ -3,15 +3,19 @@
 //! A call passes `server` (the layers, outside in), `service` (convert, call, convert) and `convert`. `status` is the one
 //! place where errors become codes. `client` is the other end, for the command line, benches and tests.
 
+pub mod client;
 pub mod codec;
+mod connection;
+pub mod convert;
+pub mod health;
+pub mod layer;
+pub mod listen;
+pub mod metrics;
 pub mod pb;
 mod redact;
-
-pub mod layer;
-
-pub mod convert;
-pub mod metrics;
 pub mod rpc;
+pub mod server;
+pub mod service;
 pub mod status;
 
 use std::net::SocketAddr;

@@ -240,7 +240,7 @@ mod tests {
 
     /// The bytes in pieces of this size, and how reading them ended.
     async fn read(layer: &LimitLayer, path: &str, bytes: Bytes, piece: usize) -> Option<String> {
-        let frames: Vec<_> = bytes.chunks(piece).map(|piece| Bytes::copy_from_slice(piece)).collect();
+        let frames: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
         let frames = tokio_stream::iter(frames).map(|piece| Ok::<_, Status>(Frame::data(piece)));
         let asked = request(path).map(|_| StreamBody::new(frames));
         let inner = service(|request: Request<LimitedBody<_>>| async move {

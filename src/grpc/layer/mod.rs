@@ -4,19 +4,13 @@
 //! it answers, as gRPC answers errors. None is ever unready: what has to wait waits inside its call, where it is counted
 //! and has a limit.
 
-pub mod observe;
-
-pub mod panic;
-
-pub mod shed;
-
 pub mod auth;
-
-pub mod limit;
-
 pub mod deadline;
-
 pub mod detail;
+pub mod limit;
+pub mod observe;
+pub mod panic;
+pub mod shed;
 
 use std::convert::Infallible;
 
