@@ -54,8 +54,7 @@ struct Unix {
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: (u64, u64),
 }
 
 impl Listeners {
@@ -127,18 +126,23 @@ fn make_way(path: &Path) -> Result<(), BindError> {
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = Self::of(&self.path).is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode));
+        let ours = identity(&self.path).is_ok_and(|now| now == self.identity);
         if ours && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, "the socket file could not be removed");
         }
     }
+}
+
+/// Device and inode: which file it is, whatever it is called.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 #[cfg(test)]
