@@ -2,6 +2,8 @@
 
 pub mod catalog;
 pub mod certs;
+pub mod door;
+pub mod peer;
 pub mod redis;
 pub mod store;
 pub mod stub;
