@@ -3,7 +3,9 @@
 pub mod catalog;
 pub mod certificates;
 pub mod certs;
+pub mod door;
 pub mod origin;
+pub mod peer;
 pub mod redis;
 pub mod store;
 pub mod stub;
