@@ -17,11 +17,11 @@ pub enum BackoffError {
 }
 
 impl Backoff {
-    pub fn new(first: Duration, longest: Duration) -> Result<Self, BackoffError> {
+    pub const fn new(first: Duration, longest: Duration) -> Result<Self, BackoffError> {
         if first.is_zero() {
             return Err(BackoffError::Zero);
         }
-        if longest < first {
+        if longest.as_nanos() < first.as_nanos() {
             return Err(BackoffError::Shrinks);
         }
         Ok(Self { first, longest })

@@ -140,3 +140,57 @@ impl Catalog {
         clashes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entity::sample::shared;
+    use crate::domain::entity::{Alias, AliasValue, Draft};
+
+    fn entity(name: &str, key: &str, alias: Option<&str>) -> Entity {
+        let aliases = alias.map(|key| Alias {
+            name: Name::new("email").expect("a good name"),
+            key: Template::for_key(key).expect("a good template"),
+            value: AliasValue::Id,
+        });
+        Entity::new(Draft { aliases: aliases.into_iter().collect(), ..shared(name, key) }).expect("a good entity")
+    }
+
+    fn id(value: &str) -> Params {
+        [("id", value)].into_iter().collect()
+    }
+
+    #[test]
+    fn the_more_specific_template_owns_a_key_that_both_could_make() {
+        let catalog = Catalog::new(vec![entity("user", "user:{id}", Some("user:email:{email}"))]).expect("no clash");
+        let found = catalog.find("user:email:a@b.c").expect("declared");
+        assert_eq!(found.alias.map(Name::as_str), Some("email"));
+        assert_eq!(found.params.get("email"), Some("a@b.c"));
+        assert_eq!(catalog.find("user:7").expect("declared").alias, None);
+        assert!(catalog.find("order:7").is_none());
+    }
+
+    #[test]
+    fn an_id_cannot_land_on_another_templates_key() {
+        let catalog = Catalog::new(vec![entity("user", "user:{id}", Some("user:email:{email}"))]).expect("no clash");
+        let refused = catalog.member("user", id("email:a@b.c")).expect_err("refused");
+        assert!(matches!(refused, MemberError::BelongsTo { .. }), "{refused}");
+        assert_eq!(catalog.member("user", id("7")).expect("fine").key.to_string(), "user:7");
+    }
+
+    #[test]
+    fn templates_that_make_the_same_keys_are_refused() {
+        let clashes =
+            Catalog::new(vec![entity("a", "x:{id}", None), entity("b", "x:{name}", None)]).expect_err("refused");
+        assert_eq!(clashes.len(), 1);
+        assert_eq!(clashes[0].to_string(), "`x:{name}` makes the same keys as `x:{id}` of the entity `a`");
+    }
+
+    #[test]
+    fn unknown_entities_and_parameters_are_refused() {
+        let catalog = Catalog::new(vec![entity("user", "user:{id}", None)]).expect("no clash");
+        assert!(matches!(catalog.member("nope", id("7")), Err(MemberError::UnknownEntity(_))));
+        let extra = [("id", "7"), ("colour", "red")].into_iter().collect();
+        assert!(matches!(catalog.member("user", extra), Err(MemberError::Params(RenderError::Unknown(_)))));
+    }
+}

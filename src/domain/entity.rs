@@ -403,3 +403,107 @@ impl Ttl {
         self.absent
     }
 }
+
+/// Entities for the tests of this floor.
+#[cfg(test)]
+pub mod sample {
+    use super::*;
+    use crate::domain::projection::Spec;
+
+    pub fn shared(name: &str, key: &str) -> Draft {
+        let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 1_024, ..Spec::default() };
+        Draft {
+            name: Name::new(name).expect("a good name"),
+            key: Template::for_key(key).expect("a good template"),
+            ids: Ids::Plain,
+            aliases: Vec::new(),
+            scope: Scope::Shared,
+            class: Class::Reference,
+            bind: BTreeMap::new(),
+            load: None,
+            ttl: Ttl::new(Duration::from_secs(60), 10, 20, None).expect("a good ttl"),
+            projection: Projection::new(spec).expect("a good projection"),
+            writers: Writers::Hydrant,
+            tags: Vec::new(),
+            secret: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::shared;
+    use super::*;
+
+    fn load(credential: Credential, path: &str) -> Option<Load> {
+        let path = Template::parse(path).expect("a good template");
+        Some(Load { source: Name::new("api").expect("a good name"), path, credential })
+    }
+
+    fn subject(user: &str, tenant: Option<&str>) -> Subject {
+        Subject::new(user.into(), None, tenant.map(str::to_owned), Params::default()).expect("a good subject")
+    }
+
+    #[test]
+    fn a_subjects_data_needs_the_subject_in_its_key() {
+        let two = Draft { scope: Scope::Subject, ..shared("user", "user:{id}:{part}") };
+        assert_eq!(Entity::new(two.clone()).expect_err("refused"), [EntityError::SubjectNotInKey]);
+        let bound = Draft { bind: BTreeMap::from([("id".into(), Fact::User)]), ..two };
+        assert!(Entity::new(bound).is_ok());
+        let tenant = Draft { scope: Scope::Tenant, ..shared("role", "role:{id}") };
+        assert_eq!(Entity::new(tenant).expect_err("refused"), [EntityError::TenantNotInKey]);
+    }
+
+    #[test]
+    fn a_forwarded_session_fills_only_what_is_the_subjects_own() {
+        for (scope, key) in [(Scope::Shared, "x:{id}"), (Scope::Tenant, "x:{tenant}:{id}")] {
+            let draft = Draft { scope, load: load(Credential::Session, "/x/{id}"), ..shared("x", key) };
+            let problems = Entity::new(draft).expect_err("refused");
+            assert!(matches!(problems[..], [EntityError::SessionBeyondSubject(_)]), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let draft = Draft {
+            scope: Scope::Tenant,
+            bind: BTreeMap::from([("nope".into(), Fact::User)]),
+            load: load(Credential::Service, "/x/{other}"),
+            tags: vec![Template::parse("colour:{colour}").expect("a good template")],
+            ..shared("x", "x:{id}")
+        };
+        assert_eq!(Entity::new(draft).expect_err("refused").len(), 4);
+    }
+
+    #[test]
+    fn what_a_caller_leaves_out_comes_from_the_subject() {
+        let draft = Draft { scope: Scope::Subject, ..shared("user", "user:{tenant}:{id}") };
+        let entity = Entity::new(draft).expect("a good entity");
+        assert!(entity.follows_from_subject());
+        let complete = entity.complete(&subject("7", Some("acme")), &Params::default());
+        assert_eq!((complete.get("id"), complete.get("tenant")), (Some("7"), Some("acme")));
+    }
+
+    #[test]
+    fn a_member_of_another_subject_or_tenant_does_not_belong() {
+        let draft = Draft { scope: Scope::Subject, ..shared("user", "user:{tenant}:{id}") };
+        let entity = Entity::new(draft).expect("a good entity");
+        let member = |tenant, id| [("tenant", tenant), ("id", id)].into_iter().collect::<Params>();
+        let me = subject("7", Some("acme"));
+        assert!(entity.belongs_to(&me, &member("acme", "7")));
+        assert!(!entity.belongs_to(&me, &member("acme", "8")));
+        assert!(!entity.belongs_to(&me, &member("other", "7")));
+        assert!(!entity.belongs_to(&subject("7", None), &member("acme", "7")));
+    }
+
+    #[test]
+    fn a_life_stays_within_its_jitter() {
+        let ttl = Ttl::new(Duration::from_secs(100), 10, 20, None).expect("a good ttl");
+        let random = Random::from_seed(3);
+        for _ in 0..1_000 {
+            let life = ttl.draw(&random).as_secs_f64();
+            assert!((90.0..=110.0).contains(&life), "{life}");
+        }
+        assert_eq!(ttl.renew_below(), Duration::from_secs(20));
+    }
+}

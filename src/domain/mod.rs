@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod budget;
 pub mod catalog;
 pub mod clock;
 pub mod detect;

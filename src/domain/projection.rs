@@ -55,6 +55,11 @@ impl Projection {
         self.spec.max_bytes
     }
 
+    /// How much of an answer is read: what is kept may be a small part of it.
+    pub fn max_body_bytes(&self) -> usize {
+        self.spec.max_bytes.saturating_mul(4)
+    }
+
     pub fn apply(&self, body: &[u8]) -> Result<Bytes, Refusal> {
         Ok(Bytes::copy_from_slice(body))
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::domain::budget::Meter;
 use crate::domain::entity::Member;
 use crate::domain::secret::Secret;
 use crate::domain::trace::TraceContext;
@@ -22,6 +23,8 @@ pub struct FetchAsk<'a> {
     pub deadline: Instant,
     /// More bytes than this are not read.
     pub max_bytes: usize,
+    /// The process's budget of bytes in flight: an answer takes from it before it is held in memory.
+    pub meter: &'a Meter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -33,3 +33,25 @@ impl Switch {
         self.all && self.entities.get(entity.name()).copied().unwrap_or(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::template::Params;
+
+    fn subject(n: u32) -> Subject {
+        Subject::new(format!("user-{n}"), None, None, Params::default()).expect("a good subject")
+    }
+
+    #[test]
+    fn a_share_is_about_as_large_as_it_says_and_a_larger_share_keeps_the_smaller_one() {
+        let share = |percent| Switch { percent, ..Switch::default() };
+        let served = |switch: &Switch| (0..2_000).filter(|n| switch.serves(&subject(*n))).count();
+        assert_eq!(served(&share(0)), 0);
+        assert_eq!(served(&share(100)), 2_000);
+        assert!((400..600).contains(&served(&share(25))));
+        for n in 0..2_000 {
+            assert!(!share(25).serves(&subject(n)) || share(50).serves(&subject(n)));
+        }
+    }
+}

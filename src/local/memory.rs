@@ -39,6 +39,12 @@ impl MemoryStore {
         self.shelf().set_value(key, value, ttl, Instant::now());
     }
 
+    /// Items and bytes held at present.
+    pub fn size(&self) -> (usize, usize) {
+        let shelf = self.shelf();
+        (shelf.len(), shelf.bytes())
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         // A panic in here is a bug of ours, and the shelf is consistent between steps.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)

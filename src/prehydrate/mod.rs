@@ -1,12 +1,37 @@
 //! Fill for one subject because a caller asked, before the app needs it.
+//!
+//! The story: draw up the plan, join the same plan if it is under way, else take a place in the line, answer, and carry
+//! the plan out on a task of its own. A caller that hangs up leaves nothing half done; a resource that fails is a line
+//! of the report.
 
+pub mod metrics;
+pub mod plan;
+mod queue;
 pub mod request;
+mod run;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+use tracing::Instrument;
+
 use crate::domain::entity::Name;
-use crate::domain::error::{Error, Kind};
-use crate::prehydrate::request::{Report, Request};
+use crate::domain::error::Error;
+use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::random::Random;
+use crate::domain::store::ClaimMode;
+use crate::fill::settings::{Live, Settings};
+use crate::fill::{Filler, Job};
+use crate::prehydrate::metrics::Metrics;
+use crate::prehydrate::plan::Plan;
+use crate::prehydrate::queue::{Queue, Ticket};
+use crate::prehydrate::request::{Freshness, Planned, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
+use crate::tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -16,7 +41,7 @@ pub struct Config {
     pub deadline: Duration,
     /// Plans under way at once.
     pub in_flight: usize,
-    /// Longest a plan may wait for its turn before it is shed.
+    /// Longest a plan may wait for its turn before the next one is shed.
     pub queue: Duration,
     /// Items of one plan.
     pub items: usize,
@@ -24,13 +49,144 @@ pub struct Config {
 
 /// The flow's handle; cloning shares it.
 #[derive(Clone)]
-pub struct Prehydrate {}
+pub struct Prehydrate {
+    config: Arc<ArcSwap<Config>>,
+    live: Live,
+    filler: Filler,
+    queue: Queue,
+    runs: Runs,
+    tasks: Tasks,
+    metrics: Metrics,
+}
 
 impl Prehydrate {
-    /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served; a
-    /// resource that fails is a line of the report.
-    pub async fn run(&self, request: Request) -> Result<Report, Error> {
-        let _ = request;
-        Err(Error::new(Kind::NotBuilt, "not built"))
+    pub fn new(config: Config, live: Live, filler: Filler, tasks: Tasks, random: &Random, metrics: Metrics) -> Self {
+        let queue = Queue::new(config.in_flight, config.queue);
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()));
+        Self { config: Arc::new(ArcSwap::from_pointee(config)), live, filler, queue, runs, tasks, metrics }
     }
+
+    /// Puts a new configuration in force. How many plans run at once stays as it was at the start.
+    pub fn reconfigure(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served.
+    pub async fn run(&self, request: Request) -> Result<Report, Error> {
+        let started = Instant::now();
+        let config = self.config.load_full();
+        let settings = self.live.get();
+        let plan = plan::draw_up(&settings.catalog, &config.always, &request.subject, &request.members)?;
+        let report = |status| Report {
+            trace: request.trace.trace_id(),
+            status,
+            resources: Vec::new(),
+            plan: Vec::new(),
+            retry_after: None,
+            elapsed: Duration::ZERO,
+        };
+
+        let answer = if request.wait == Wait::DryRun {
+            Report { plan: plan.fills, ..report(Status::Planned) }
+        } else if !is_on(&settings, &request, &plan) {
+            report(Status::Disabled)
+        } else {
+            let denied = plan.denied.clone();
+            match self.start(&config, &settings, &request, plan) {
+                Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
+                Ok((status, run)) => match request.wait {
+                    Wait::Completed { until } => {
+                        let mut resources = run.report(until).await;
+                        resources.extend(denied.into_iter().map(deny));
+                        Report { status: overall(status, &resources), resources, ..report(status) }
+                    }
+                    Wait::Accepted | Wait::DryRun => report(status),
+                },
+            }
+        };
+        self.metrics.call_answered(answer.status);
+        Ok(Report { elapsed: started.elapsed(), ..answer })
+    }
+
+    /// Joins the same plan if it is under way, else queues this one. Returns as soon as that is certain.
+    fn start(
+        &self,
+        config: &Config,
+        settings: &Arc<Settings>,
+        request: &Request,
+        plan: Plan,
+    ) -> Result<(Status, Arc<Run>), queue::Full> {
+        let id = PlanId::new(&plan, request.subject.session(), request.freshness);
+        let now = Instant::now();
+        match self.runs.join(id, &plan.fills, || self.queue.join(now))? {
+            Joined::Another(run) => Ok((Status::Coalesced, run)),
+            Joined::First { run, entry, place: ticket } => {
+                let jobs = jobs(settings, request, plan.fills, now + config.deadline);
+                let carried = self.clone().carry_out(ticket, jobs, run.clone(), entry);
+                // Detached: what has begun is finished, whoever hangs up.
+                self.tasks.finish(carried.in_current_span());
+                Ok((Status::Accepted, run))
+            }
+        }
+    }
+
+    async fn carry_out(self, ticket: Ticket, jobs: Vec<Job>, run: Arc<Run>, entry: Entry) {
+        let waiting = self.metrics.plan_queued();
+        let Some(_turn) = ticket.turn().await else { return };
+        drop(waiting);
+        let _under_way = self.metrics.plan_started();
+        let started = Instant::now();
+        let fill = async |(at, job): (usize, Job)| (at, self.filler.fill(job).await);
+        let mut fills: FuturesUnordered<_> = jobs.into_iter().enumerate().map(fill).collect();
+        while let Some((at, resource)) = fills.next().await {
+            run.settle(at, resource);
+        }
+        drop(entry);
+        self.metrics.plan_finished(started.elapsed());
+    }
+}
+
+fn is_on(settings: &Settings, request: &Request, plan: &Plan) -> bool {
+    let any_fills = plan.fills.iter().any(|planned| settings.switch.fills(&planned.member.entity));
+    settings.switch.serves(&request.subject) && (any_fills || plan.fills.is_empty())
+}
+
+fn jobs(settings: &Arc<Settings>, request: &Request, planned: Vec<Planned>, deadline: Instant) -> Vec<Job> {
+    let job = |planned: Planned| {
+        let renew_below = planned.member.entity.ttl().renew_below();
+        let mode = match request.freshness {
+            Freshness::Keep => ClaimMode::Miss { renew_below },
+            Freshness::Refresh => ClaimMode::Refresh,
+        };
+        Job {
+            settings: settings.clone(),
+            member: planned.member,
+            session: request.subject.session().cloned(),
+            mode,
+            trace: request.trace,
+            deadline,
+        }
+    };
+    planned.into_iter().map(job).collect()
+}
+
+/// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.
+fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
+    let settled = resources.iter().all(|(_, resource)| resource.outcome.is_settled());
+    match status {
+        Status::Coalesced => Status::Coalesced,
+        _ if settled => Status::Completed,
+        _ => Status::Partial,
+    }
+}
+
+fn deny(planned: Planned) -> (Reason, Resource) {
+    let resource = Resource {
+        member: planned.member,
+        outcome: Outcome::Denied,
+        reason: "it belongs to another subject or tenant".to_owned(),
+        elapsed: Duration::ZERO,
+        written: None,
+    };
+    (planned.reason, resource)
 }

@@ -1,0 +1,74 @@
+//! Which members a call is about: those it names, and those that every login gets. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::domain::catalog::{Catalog, MemberError};
+use crate::domain::entity::{Member, Name};
+use crate::domain::error::{Error, FieldError, Kind};
+use crate::domain::subject::Subject;
+use crate::domain::template::Params;
+use crate::prehydrate::request::{MemberRef, Planned, Reason};
+
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub fills: Vec<Planned>,
+    /// Asked for, but not this subject's to fill.
+    pub denied: Vec<Planned>,
+}
+
+/// Looks up what was asked for and adds what is always filled. All mistakes at once, each with its path.
+pub fn draw_up(catalog: &Catalog, always: &[Name], subject: &Subject, asked: &[MemberRef]) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    let mut mistakes = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (at, member) in asked.iter().enumerate() {
+        match look_up(catalog, subject, &member.entity, &member.params) {
+            Ok(member) if !seen.insert(member.key.clone()) => {}
+            Ok(member) => {
+                let mine = member.entity.belongs_to(subject, &member.params);
+                let list = if mine { &mut plan.fills } else { &mut plan.denied };
+                list.push(Planned { member, reason: Reason::Requested });
+            }
+            Err(error) => mistakes.push((at, error)),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(refuse(&mistakes));
+    }
+    for name in always {
+        // A login without a tenant or a session cannot have what is keyed by it; the rest is filled all the same.
+        let Ok(member) = look_up(catalog, subject, name.as_str(), &Params::default()) else {
+            tracing::debug!(entity = %name, "left out of the plan: the subject lacks what its key is made from");
+            continue;
+        };
+        if seen.insert(member.key.clone()) {
+            plan.fills.push(Planned { member, reason: Reason::Always });
+        }
+    }
+    Ok(plan)
+}
+
+fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) -> Result<Member, MemberError> {
+    let complete = match catalog.entity(entity) {
+        Some(entity) => entity.complete(subject, params),
+        None => return Err(MemberError::UnknownEntity(entity.to_owned())),
+    };
+    catalog.member(entity, complete)
+}
+
+fn refuse(mistakes: &[(usize, MemberError)]) -> Error {
+    let fields = mistakes.iter().map(|(at, error)| {
+        let path = match error {
+            MemberError::UnknownEntity(_) => format!("members[{at}].entity"),
+            MemberError::Params(render) => match render.param() {
+                Some(param) => format!("members[{at}].params.{param}"),
+                None => format!("members[{at}].params"),
+            },
+            MemberError::BelongsTo { .. } => format!("members[{at}].params"),
+        };
+        FieldError::new(path, error)
+    });
+    let error = Error::fields(fields.collect());
+    let only_unknown = mistakes.iter().all(|(_, error)| matches!(error, MemberError::UnknownEntity(_)));
+    Error { kind: if only_unknown { Kind::UnknownEntity } else { Kind::InvalidField }, ..error }
+}

@@ -1,0 +1,298 @@
+//! The flows over the memory store and a stubbed source: what a call is told, what is written, who is asked how often.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hydrant::domain::entity::{Draft, Ttl};
+use hydrant::domain::error::Kind;
+use hydrant::domain::key::Key;
+use hydrant::domain::outcome::Outcome;
+use hydrant::domain::random::Random;
+use hydrant::domain::secret::Secret;
+use hydrant::domain::source::{FetchError, Fetched, Source};
+use hydrant::domain::store::Store;
+use hydrant::domain::subject::Subject;
+use hydrant::domain::switch::Switch;
+use hydrant::domain::template::Params;
+use hydrant::domain::trace::TraceContext;
+use hydrant::fill::settings::{Live, Settings};
+use hydrant::fill::{self, Filler};
+use hydrant::local::memory::MemoryStore;
+use hydrant::prehydrate::request::{Freshness, MemberRef, Report, Request, Status, Wait};
+use hydrant::prehydrate::{self, Prehydrate};
+use hydrant::tasks::{Deaths, Tasks};
+use hydrant::{domain::catalog::Catalog, local};
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+use crate::support::catalog::{catalog, draft, name, subject_draft};
+use crate::support::stub::StubSource;
+
+struct World {
+    store: MemoryStore,
+    source: Arc<StubSource>,
+    live: Live,
+    prehydrate: Prehydrate,
+    _deaths: Deaths,
+}
+
+fn world(drafts: Vec<Draft>, always: &[&str], source: StubSource) -> World {
+    world_with(drafts, always, source, 512)
+}
+
+fn world_with(drafts: Vec<Draft>, always: &[&str], source: StubSource, in_flight: usize) -> World {
+    let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
+    let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
+    let live = Live::new(settings(catalog(drafts), Switch::default(), source.clone()));
+    let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
+    let metrics = fill::metrics::Metrics::register(&mut registry);
+    let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
+    let config = prehydrate::Config {
+        always: always.iter().map(|n| name(n)).collect(),
+        deadline: Duration::from_secs(4),
+        in_flight,
+        queue: Duration::from_millis(20),
+        items: 16,
+    };
+    let (tasks, deaths) = Tasks::new();
+    let metrics = prehydrate::metrics::Metrics::register(&mut registry);
+    let prehydrate = Prehydrate::new(config, live.clone(), filler, tasks, &random, metrics);
+    World { store, source, live, prehydrate, _deaths: deaths }
+}
+
+fn settings(catalog: Catalog, switch: Switch, source: Arc<dyn Source>) -> Settings {
+    Settings { catalog: Arc::new(catalog), switch, sources: BTreeMap::from([(name("backend"), source)]) }
+}
+
+fn subject(user: &str) -> Subject {
+    Subject::new(user.into(), Some(Secret::new(format!("s-{user}"))), None, Params::default()).expect("a good subject")
+}
+
+fn member(entity: &str, id: &str) -> MemberRef {
+    MemberRef { entity: entity.into(), params: [("id", id)].into_iter().collect() }
+}
+
+fn login(user: &str, members: Vec<MemberRef>) -> Request {
+    Request {
+        subject: subject(user),
+        members,
+        wait: Wait::Completed { until: Instant::now() + Duration::from_secs(3) },
+        freshness: Freshness::Keep,
+        trace: TraceContext::start(&Random::from_seed(1)),
+    }
+}
+
+impl World {
+    async fn run(&self, request: Request) -> Report {
+        self.prehydrate.run(request).await.expect("served")
+    }
+
+    async fn value(&self, key: &'static str) -> Option<Bytes> {
+        let key = Key::new(key).expect("a good key");
+        self.store.read(&[key]).await.expect("memory answers").remove(0).map(|held| held.value)
+    }
+}
+
+fn outcomes(report: &Report) -> Vec<(String, Outcome)> {
+    let line = |(_, r): &(_, hydrant::domain::outcome::Resource)| (r.member.key.to_string(), r.outcome);
+    report.resources.iter().map(line).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_and_what_is_always_filled_stands_at_the_apps_keys() {
+    let world = world(vec![subject_draft("user"), draft("role")], &["user"], StubSource::open());
+    world.source.found("/user/7", r#"{"name":"Ada"}"#);
+    world.source.found("/role/3", r#"["admin"]"#);
+    let report = world.run(login("7", vec![member("role", "3")])).await;
+    assert_eq!(report.status, Status::Completed);
+    assert_eq!(outcomes(&report), [("role:3".into(), Outcome::Filled), ("user:7".into(), Outcome::Filled)]);
+    assert_eq!(world.value("user:7").await.as_deref(), Some(&br#"{"name":"Ada"}"#[..]));
+    assert_eq!(world.value("role:3").await.as_deref(), Some(&br#"["admin"]"#[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_only_where_it_is_asked_for() {
+    let world = world(vec![subject_draft("user"), draft("role")], &["user"], StubSource::open());
+    world.run(login("7", vec![member("role", "3")])).await;
+    for call in world.source.calls() {
+        let expected = call.path.starts_with("/user").then(|| "s-7".to_owned());
+        assert_eq!(call.session, expected, "{}", call.path);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_subjects_member_is_denied_and_never_fetched() {
+    let world = world(vec![subject_draft("user")], &[], StubSource::open());
+    let report = world.run(login("7", vec![member("user", "8")])).await;
+    assert_eq!(outcomes(&report), [("user:8".into(), Outcome::Denied)]);
+    assert_eq!(report.status, Status::Partial);
+    assert!(world.source.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failing_source_costs_only_its_own_entry() {
+    let world = world(vec![draft("a"), draft("b"), draft("c"), draft("d")], &[], StubSource::open());
+    world.source.found("/a/1", "1");
+    world.source.answer("/b/1", Err(FetchError::Timeout));
+    world.source.answer("/c/1", Err(FetchError::TooLarge));
+    world.source.answer("/d/1", Ok(Fetched::Absent));
+    let members = ["a", "b", "c", "d"].map(|e| member(e, "1")).to_vec();
+    let report = world.run(login("7", members)).await;
+    let kinds: Vec<Outcome> = outcomes(&report).into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(kinds, [Outcome::Filled, Outcome::Timeout, Outcome::TooLarge, Outcome::Absent]);
+    assert_eq!(report.status, Status::Partial);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fresh_is_left_alone_and_refreshed_on_request() {
+    let world = world(vec![draft("a")], &[], StubSource::open());
+    world.source.found("/a/1", "1");
+    world.run(login("7", vec![member("a", "1")])).await;
+    let again = world.run(login("7", vec![member("a", "1")])).await;
+    assert_eq!(outcomes(&again), [("a:1".into(), Outcome::Fresh)]);
+    world.source.found("/a/1", "2");
+    let refresh = Request { freshness: Freshness::Refresh, ..login("7", vec![member("a", "1")]) };
+    assert_eq!(outcomes(&world.run(refresh).await), [("a:1".into(), Outcome::Filled)]);
+    assert_eq!(world.value("a:1").await.as_deref(), Some(&b"2"[..]));
+    assert_eq!(world.source.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn absence_is_remembered_where_it_is_declared_and_dies_with_an_invalidation() {
+    let ttl = Ttl::new(Duration::from_secs(60), 0, 0, Some(Duration::from_secs(10))).expect("a good ttl");
+    let world = world(vec![Draft { ttl, ..draft("a") }], &[], StubSource::open());
+    world.source.answer("/a/1", Ok(Fetched::Absent));
+    for _ in 0..2 {
+        assert_eq!(outcomes(&world.run(login("7", vec![member("a", "1")])).await), [("a:1".into(), Outcome::Absent)]);
+    }
+    assert_eq!(world.source.calls().len(), 1);
+    world.store.remove(&[Key::new("a:1").expect("a good key")]).await.expect("memory answers");
+    world.source.found("/a/1", "1");
+    assert_eq!(outcomes(&world.run(login("7", vec![member("a", "1")])).await), [("a:1".into(), Outcome::Filled)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_beats_a_fill_in_flight() {
+    let world = world(vec![draft("a")], &[], StubSource::shut());
+    world.source.found("/a/1", "old");
+    let fill = world.run(login("7", vec![member("a", "1")]));
+    let invalidate = async {
+        while world.source.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        world.store.remove(&[Key::new("a:1").expect("a good key")]).await.expect("memory answers");
+        world.source.open_gate();
+    };
+    let (report, ()) = tokio::join!(fill, invalidate);
+    assert_eq!(outcomes(&report), [("a:1".into(), Outcome::Fenced)]);
+    assert_eq!(world.value("a:1").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_hangs_up_leaves_nothing_half_done() {
+    let world = world(vec![draft("a")], &[], StubSource::shut());
+    world.source.found("/a/1", "1");
+    let call = world.run(login("7", vec![member("a", "1")]));
+    assert!(tokio::time::timeout(Duration::from_millis(5), call).await.is_err());
+    world.source.open_gate();
+    let report = world.run(login("7", vec![member("a", "1")])).await;
+    assert!(report.status == Status::Completed || report.status == Status::Coalesced);
+    assert_eq!(world.value("a:1").await.as_deref(), Some(&b"1"[..]));
+    assert_eq!(world.source.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_login_twice_is_one_plan() {
+    let world = world(vec![draft("a"), draft("b")], &[], StubSource::shut());
+    world.source.found("/a/1", "1");
+    world.source.found("/b/1", "1");
+    let members = || vec![member("a", "1"), member("b", "1")];
+    let (first, second, ()) = tokio::join!(world.run(login("7", members())), world.run(login("7", members())), async {
+        world.source.open_gate();
+    });
+    assert_eq!((first.status, second.status), (Status::Completed, Status::Coalesced));
+    assert_eq!(outcomes(&first), outcomes(&second));
+    assert_eq!(world.source.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn different_plans_share_the_fill_of_one_key() {
+    let world = world(vec![draft("a"), draft("b")], &[], StubSource::shut());
+    world.source.found("/a/1", "1");
+    world.source.found("/b/1", "1");
+    let one = world.run(login("7", vec![member("a", "1")]));
+    let two = world.run(login("8", vec![member("a", "1"), member("b", "1")]));
+    let (one, two, ()) = tokio::join!(one, two, async { world.source.open_gate() });
+    assert_eq!((one.status, two.status), (Status::Completed, Status::Completed));
+    assert_eq!(world.source.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_early_says_what_is_still_running() {
+    let world = world(vec![draft("a")], &[], StubSource::shut());
+    let until = Instant::now() + Duration::from_millis(50);
+    let report = world.run(Request { wait: Wait::Completed { until }, ..login("7", vec![member("a", "1")]) }).await;
+    assert_eq!(report.status, Status::Partial);
+    assert_eq!(outcomes(&report), [("a:1".into(), Outcome::InFlight)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_source_ends_with_the_plan() {
+    let world = world(vec![draft("a")], &[], StubSource::shut());
+    let until = Instant::now() + Duration::from_secs(30);
+    let report = world.run(Request { wait: Wait::Completed { until }, ..login("7", vec![member("a", "1")]) }).await;
+    assert_eq!(outcomes(&report), [("a:1".into(), Outcome::Timeout)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_capacity_a_login_is_shed_with_a_hint() {
+    let world = world_with(vec![draft("a")], &[], StubSource::shut(), 1);
+    let accept = |user: &str| Request { wait: Wait::Accepted, ..login(user, vec![member("a", user)]) };
+    assert_eq!(world.run(accept("1")).await.status, Status::Accepted);
+    tokio::task::yield_now().await;
+    assert_eq!(world.run(accept("2")).await.status, Status::Accepted);
+    tokio::time::advance(Duration::from_millis(25)).await;
+    let shed = world.run(accept("3")).await;
+    assert_eq!(shed.status, Status::Shed);
+    assert!(shed.retry_after.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_shows_the_plan_and_asks_nobody() {
+    let world = world(vec![subject_draft("user"), draft("a")], &["user"], StubSource::open());
+    let report = world.run(Request { wait: Wait::DryRun, ..login("7", vec![member("a", "1")]) }).await;
+    assert_eq!(report.status, Status::Planned);
+    let keys: Vec<String> = report.plan.iter().map(|planned| planned.member.key.to_string()).collect();
+    assert_eq!(keys, ["a:1", "user:7"]);
+    assert!(world.source.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_mistake_is_told_at_once_and_nothing_is_written() {
+    let world = world(vec![draft("a")], &[], StubSource::open());
+    let members =
+        vec![member("a", "{x}"), member("nope", "1"), MemberRef { entity: "a".into(), params: Params::default() }];
+    let error = world.prehydrate.run(login("7", members)).await.expect_err("refused");
+    assert_eq!(error.kind, Kind::InvalidField);
+    let paths: Vec<&str> = error.fields.iter().map(|f| f.path.as_str()).collect();
+    assert_eq!(paths, ["members[0].params.id", "members[1].entity", "members[2].params.id"]);
+    assert!(world.source.calls().is_empty());
+    assert_eq!(world.store.size().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn switched_off_nothing_is_filled() {
+    let world = world(vec![draft("a"), draft("b")], &[], StubSource::open());
+    world.source.found("/a/1", "1");
+    let off = Switch { entities: BTreeMap::from([(name("b"), false)]), ..Switch::default() };
+    world.live.replace(settings(catalog(vec![draft("a"), draft("b")]), off, world.source.clone()));
+    let report = world.run(login("7", vec![member("a", "1"), member("b", "1")])).await;
+    assert_eq!(outcomes(&report), [("a:1".into(), Outcome::Filled), ("b:1".into(), Outcome::Disabled)]);
+
+    let off = Switch { all: false, ..Switch::default() };
+    world.live.replace(settings(catalog(vec![draft("a")]), off, world.source.clone()));
+    assert_eq!(world.run(login("7", vec![member("a", "2")])).await.status, Status::Disabled);
+    assert_eq!(world.source.calls().len(), 1);
+}

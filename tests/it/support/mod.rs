@@ -1,0 +1,8 @@
+//! What the tests build with. Everything starts on a free port or in memory and ends when it is dropped.
+
+pub mod catalog;
+pub mod certs;
+pub mod redis;
+pub mod store;
+pub mod stub;
+pub mod wait;
