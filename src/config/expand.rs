@@ -4,19 +4,21 @@
 //! that is set to nothing counts as unset, as shells have it with `:-`. Files are for secrets only: what is read from one
 //! is never printed, and a text that may be printed should stand where it can be reviewed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A token or a password; anything longer is the wrong file.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 pub struct Expander<'a> {
     env: &'a BTreeMap<String, String>,
-    /// Every file that was named, whether it could be read or not: a missing one may yet appear.
-    pub files: BTreeSet<PathBuf>,
+    /// Every file that was named, with a hash of what was in it. One that could not be read may yet appear.
+    pub files: BTreeMap<PathBuf, u64>,
 }
 
 /// Whether what comes out is a secret.
@@ -63,7 +65,7 @@ enum Piece<'a> {
 
 impl<'a> Expander<'a> {
     pub fn new(env: &'a BTreeMap<String, String>) -> Self {
-        Self { env, files: BTreeSet::new() }
+        Self { env, files: BTreeMap::new() }
     }
 
     pub fn expand(&mut self, text: &str, purpose: For) -> Result<Expanded, Fault> {
@@ -85,8 +87,10 @@ impl<'a> Expander<'a> {
                 }
                 Piece::File(_) if purpose == For::Print => return Err(Fault::NotSecret),
                 Piece::File(path) => {
-                    self.files.insert(PathBuf::from(path));
-                    expanded.text.push_str(&read_secret(Path::new(path))?);
+                    let secret = read_secret(Path::new(path));
+                    let told = secret.as_ref().map_or_else(Fault::to_string, String::clone);
+                    self.files.insert(PathBuf::from(path), xxh3_64(told.as_bytes()));
+                    expanded.text.push_str(&secret?);
                     expanded.via.push(Via::File(PathBuf::from(path)));
                 }
             }

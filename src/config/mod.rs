@@ -10,6 +10,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::config::convert::{Converted, convert};
 use crate::config::effective::Effective;
 use crate::config::problem::{Problem, Problems};
@@ -78,16 +80,21 @@ pub struct Loaded {
     pub effective: Effective,
     secrets: Secrets,
     files: BTreeSet<PathBuf>,
+    fingerprint: u64,
 }
 
 /// Reads the file, lays the environment over it, and checks everything.
 pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
-    let text = read(path)?;
-    let Reading { result, files } = parse(path, &text, env, &Secrets::default());
+    load_text(&read(path)?, path, env)
+}
+
+/// The same for a text that is at hand; the path is what problems call it.
+pub fn load_text(text: &str, path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let Reading { result, files, fingerprint } = parse(path, text, env, &Secrets::default());
     let Accepted { config, warnings, effective, staged } = result?;
     let mut secrets = Secrets::default();
     secrets.adopt(staged);
-    Ok(Loaded { config, warnings, effective, secrets, files })
+    Ok(Loaded { config, warnings, effective, secrets, files, fingerprint })
 }
 
 /// The JSON Schema of the file, for editors.
@@ -101,6 +108,8 @@ pub fn schema() -> String {
 struct Reading {
     result: Result<Accepted, Problems>,
     files: BTreeSet<PathBuf>,
+    /// Of the text and of every secret file: two readings with one fingerprint came from the same bytes.
+    fingerprint: u64,
 }
 
 struct Accepted {
@@ -114,7 +123,8 @@ fn parse(path: &Path, text: &str, env: &BTreeMap<String, String>, secrets: &Secr
     let shape = shape::shape();
     let mut problems = Vec::new();
     let Some(mut tree) = yaml::parse(text, &mut problems) else {
-        return Reading { result: Err(Problems::new(path, problems)), files: BTreeSet::new() };
+        let result = Err(Problems::new(path, problems));
+        return Reading { result, files: BTreeSet::new(), fingerprint: xxh3_64(text.as_bytes()) };
     };
     overrides::apply(&mut tree, &shape, env, &mut problems);
     let mut settled = settle(&tree, &shape, env);
@@ -126,7 +136,19 @@ fn parse(path: &Path, text: &str, env: &BTreeMap<String, String>, secrets: &Secr
         }
         Err(problems) => Err(Problems::new(path, problems)),
     };
-    Reading { result, files: settled.files }
+    let secrets = settled.files.values().flat_map(|hash| hash.to_le_bytes());
+    let fingerprint = xxh3_64(&text.bytes().chain(secrets).collect::<Vec<u8>>());
+    Reading { result, files: settled.files.into_keys().collect(), fingerprint }
+}
+
+fn read_and_parse(path: &Path, env: &BTreeMap<String, String>, secrets: &Secrets) -> Reading {
+    match read(path) {
+        Ok(text) => parse(path, &text, env, secrets),
+        Err(problems) => {
+            let fingerprint = xxh3_64(problems.brief().as_bytes());
+            Reading { result: Err(problems), files: BTreeSet::new(), fingerprint }
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, Problems> {

@@ -44,8 +44,12 @@ impl Set<'_> {
                 *node = Node::new(Content::Text(self.value.to_owned()), self.place.clone());
                 Ok(())
             }
-            (Shape::Section(_) | Shape::Named(_), []) => Err(self.section(shape, path)),
-            (Shape::Section(fields), [first, rest @ ..]) => {
+            (Shape::Section { short: Some(short), .. }, []) => self.put(node, shape, &[short], path),
+            (Shape::Section { .. } | Shape::Named(_), []) => Err(self.section(shape, path)),
+            (Shape::Section { fields, short }, [first, rest @ ..]) => {
+                if let (Some(short), Content::Text(_)) = (short, &node.content) {
+                    *node = node.clone().lifted(short);
+                }
                 let field = self.field(fields, first, path)?;
                 let path = join(path, &field.name);
                 self.put(node.child(&field.name, self.place), &field.shape, rest, &path)
@@ -107,7 +111,7 @@ impl Set<'_> {
 
     fn section(&self, shape: &Shape, path: &str) -> Problem {
         let hint = match shape {
-            Shape::Section(fields) => one_of(fields, path),
+            Shape::Section { fields, .. } => one_of(fields, path),
             _ => "name one of its keys, and what of it to change".to_owned(),
         };
         Problem::new(path, format!("`{path}` is a section, not a value")).hint(hint)

@@ -14,7 +14,7 @@ use super::expand::{Expander, For, Via};
 use super::known;
 use super::problem::{Place, Problem, nearest};
 use super::shape::{Choice, Field, Leaf, Range, Shape};
-use super::tree::{Content, Node, join};
+use super::tree::{Content, Entry, Node, join};
 use super::value::{PERCENT_HINT, Percent, SIZE_HINT, SPAN_HINT, Size, Span};
 
 #[derive(Debug)]
@@ -26,7 +26,8 @@ pub struct Settled {
     pub places: BTreeMap<String, Place>,
     /// Secrets that stand in the file itself.
     pub inline_secrets: Vec<String>,
-    pub files: BTreeSet<PathBuf>,
+    /// Every file that was named, with a hash of what was in it.
+    pub files: BTreeMap<PathBuf, u64>,
 }
 
 pub fn settle(tree: &Node, shape: &Shape, env: &BTreeMap<String, String>) -> Settled {
@@ -38,7 +39,7 @@ pub fn settle(tree: &Node, shape: &Shape, env: &BTreeMap<String, String>) -> Set
         inline_secrets: Vec::new(),
     };
     let values = match shape {
-        Shape::Section(fields) => settler.section(&At { path: "", depth: 0 }, fields, Some(tree)),
+        Shape::Section { fields, .. } => settler.section(&At { path: "", depth: 0 }, fields, Some(tree)),
         _ => Map::new(),
     };
     let Settler { expander, effective, problems, places, inline_secrets } = settler;
@@ -98,7 +99,7 @@ impl Settler<'_> {
         for field in fields {
             let entry = node.and_then(|node| node.get(&field.name));
             if let Some(entry) = entry {
-                self.places.insert(join(at.path, &field.name), entry.place.clone());
+                self.placed(join(at.path, &field.name), entry);
             }
             let given = entry.map(|entry| &entry.node).filter(|node| !self.is_void(node, &field.shape));
             // Whoever wrote `tll: 5m` need not be told that `ttl` is missing as well.
@@ -124,7 +125,7 @@ impl Settler<'_> {
                 }
                 None
             }
-            (Shape::Section(fields), Some(_)) => Some(self.subsection(at, &field.name, fields, None)),
+            (Shape::Section { fields, .. }, Some(_)) => Some(self.subsection(at, &field.name, fields, None)),
             (Shape::Named(_), Some(_)) => Some(Json::Object(Map::new())),
             (Shape::List, Some(default)) => {
                 let items: Vec<String> =
@@ -142,7 +143,10 @@ impl Settler<'_> {
 
     fn value(&mut self, at: &At<'_>, key: &str, shape: &Shape, node: &Node) -> Option<Json> {
         match shape {
-            Shape::Section(fields) => Some(self.subsection(at, key, fields, Some(node))),
+            Shape::Section { fields, short: Some(short) } if matches!(node.content, Content::Text(_)) => {
+                Some(self.subsection(at, key, fields, Some(&node.clone().lifted(short))))
+            }
+            Shape::Section { fields, .. } => Some(self.subsection(at, key, fields, Some(node))),
             Shape::Named(each) => Some(self.named(at, key, each, node)),
             Shape::List => self.list(at, key, node),
             Shape::Choice(choice) => self.choice(at, key, choice, node),
@@ -171,7 +175,7 @@ impl Settler<'_> {
         let inner = At { path: &path, depth: at.depth + 1 };
         let mut values = Map::new();
         for entry in entries {
-            self.places.insert(join(&path, &entry.key), entry.place.clone());
+            self.placed(join(&path, &entry.key), entry);
             // A name whose value is wrong was declared all the same: others may refer to it.
             let value = self.value(&inner, &entry.key, each, &entry.node);
             values.insert(entry.key.clone(), value.unwrap_or(Json::Null));
@@ -212,7 +216,7 @@ impl Settler<'_> {
             && let Some(field) = choice.keyed.iter().find(|field| field.name == entry.key)
         {
             self.effective.head(at.path, at.depth, key);
-            self.places.insert(join(&path, &entry.key), entry.place.clone());
+            self.placed(join(&path, &entry.key), entry);
             let value = self.value(&At { path: &path, depth: at.depth + 1 }, &field.name, &field.shape, &entry.node)?;
             return Some(Json::Object(Map::from_iter([(field.name.clone(), value)])));
         }
@@ -287,6 +291,13 @@ impl Settler<'_> {
             }
             _ => false,
         }
+    }
+
+    /// A value that the environment replaced stands there, and not where its key does.
+    fn placed(&mut self, path: String, entry: &Entry) {
+        let replaced = matches!(entry.node.place, Place::Environment { .. });
+        let place = if replaced { &entry.node.place } else { &entry.place };
+        self.places.insert(path, place.clone());
     }
 
     fn wrong(&mut self, path: &str, problem: impl std::fmt::Display, hint: String, node: &Node) {

@@ -12,8 +12,8 @@ use super::value::{PERCENT_FORMAT, SECRET_FORMAT, SIZE_FORMAT, SPAN_FORMAT};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// Known keys.
-    Section(Vec<Field>),
+    /// Known keys. A single value may stand for the one that is named `short`.
+    Section { fields: Vec<Field>, short: Option<String> },
     /// Keys that the writer chooses, all of one shape.
     Named(Box<Shape>),
     /// Texts; also written as one text with commas.
@@ -66,12 +66,12 @@ pub struct Range {
 
 /// The shape of the whole file.
 pub fn shape() -> Shape {
-    read(raw().get())
+    read(&raw())
 }
 
 /// The schema as it is shipped, for editors: values may also be `${…}`.
 pub fn published() -> Json {
-    let mut schema = raw().0;
+    let mut schema = raw();
     if let Json::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("Hydrant configuration (hydrant.yaml)"));
     }
@@ -79,24 +79,16 @@ pub fn published() -> Json {
     schema
 }
 
-struct Raw(Json);
-
-impl Raw {
-    fn get(&self) -> &Json {
-        &self.0
-    }
-}
-
-fn raw() -> Raw {
+fn raw() -> Json {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    Raw(settings.into_generator().into_root_schema_for::<File>().to_value())
+    settings.into_generator().into_root_schema_for::<File>().to_value()
 }
 
 impl Shape {
     /// The type in a word or two, for the reference.
     pub fn kind(&self) -> String {
         match self {
-            Self::Section(_) => "section".to_owned(),
+            Self::Section { .. } => "section".to_owned(),
             Self::Named(_) => "map by name".to_owned(),
             Self::List => "list of texts".to_owned(),
             Self::Choice(choice) => choice.expected(),
@@ -151,7 +143,8 @@ fn read(schema: &Json) -> Shape {
         _ => {}
     }
     if let Some(properties) = schema["properties"].as_object() {
-        return Shape::Section(fields(schema, properties));
+        let short = schema["x-short"].as_str().map(str::to_owned);
+        return Shape::Section { fields: fields(schema, properties), short };
     }
     if schema["additionalProperties"].is_object() {
         return Shape::Named(Box::new(read(&schema["additionalProperties"])));
@@ -245,7 +238,12 @@ fn publish(schema: &mut Json) {
 
 fn admit_variable(schema: &mut Json) {
     let admits = matches!(read(schema), Shape::Leaf(Leaf::Integer(_) | Leaf::Boolean) | Shape::List)
+        || matches!(read(schema), Shape::Section { short: Some(_), .. })
         || matches!(read(schema), Shape::Choice(choice) if !choice.words.is_empty());
+    let scalar = match read(schema) {
+        Shape::Section { .. } => json!({ "type": ["string", "integer"] }),
+        _ => json!({ "type": "string", "pattern": r"\$\{" }),
+    };
     let Json::Object(object) = schema else { return };
     if !admits {
         return;
@@ -256,6 +254,6 @@ fn admit_variable(schema: &mut Json) {
         let side = if outer.contains(&key.as_str()) { &mut kept } else { &mut inner };
         side.insert(key, value);
     }
-    kept.insert("anyOf".to_owned(), json!([inner, { "type": "string", "pattern": r"\$\{" }]));
+    kept.insert("anyOf".to_owned(), json!([inner, scalar]));
     *object = kept;
 }

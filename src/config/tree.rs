@@ -48,25 +48,25 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
-    /// The place of what stands at a path of keys.
-    pub fn place_of(&self, path: &[&str]) -> Option<&Place> {
-        let (first, rest) = path.split_first()?;
-        let entry = self.get(first)?;
-        if rest.is_empty() { Some(&entry.place) } else { entry.node.place_of(rest) }
-    }
-
     /// The node at a key, made where it is missing. What is not a map becomes one: whoever asks has a value to put there.
     pub fn child(&mut self, key: &str, place: &Place) -> &mut Node {
         if !matches!(self.content, Content::Map(_)) {
             self.content = Content::Map(Vec::new());
         }
-        let Content::Map(entries) = &mut self.content else { return self };
+        let Content::Map(entries) = &mut self.content else { unreachable!("it was made a map above") };
         let at = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
             let node = Node::new(Content::Nothing, place.clone());
             entries.push(Entry { key: key.to_owned(), place: place.clone(), node });
             entries.len() - 1
         });
         &mut entries[at].node
+    }
+
+    /// A section in which this value stands under one key.
+    pub fn lifted(self, key: &str) -> Self {
+        let place = self.place.clone();
+        let entry = Entry { key: key.to_owned(), place: place.clone(), node: self };
+        Self::new(Content::Map(vec![entry]), place)
     }
 
     pub fn count(&self) -> usize {

@@ -27,8 +27,20 @@ impl Context<'_> {
     }
 
     fn limits(&mut self, limits: Limits) -> grpc::Limits {
-        let Limits { message, value_message, in_flight_bytes, connections, streams_per_connection, .. } = limits;
-        let Limits { in_flight, queue, header_bytes, handshake, body, pending_resets, deadline, .. } = limits;
+        let Limits {
+            message,
+            value_message,
+            in_flight_bytes,
+            connections,
+            streams_per_connection,
+            in_flight,
+            queue,
+            header_bytes,
+            handshake,
+            body,
+            pending_resets,
+            deadline,
+        } = limits;
         for (key, one) in [("message", message), ("value_message", value_message)] {
             if one > in_flight_bytes {
                 let problem = format!("one request may have {one}, all together only {in_flight_bytes}");

@@ -2,8 +2,9 @@
 
 use super::Context;
 use crate::config::Store;
-use crate::config::file::redis::{Breaker, Mode, Redis, Tls};
+use crate::config::file::redis::{Breaker, Login, Mode, Redis, Tls};
 use crate::config::file::{Local, StoreWord};
+use crate::config::value::SecretText;
 use crate::domain::backoff::{Backoff, BackoffError};
 use crate::domain::breaker;
 use crate::domain::entity::Name;
@@ -59,23 +60,39 @@ impl Context<'_> {
 
     fn redis(&mut self, group: Option<&Name>) -> Option<remote::Config> {
         let redis: Redis = self.take(&["redis"])?;
-        let Redis { mode, nodes, master, replicas, username, password, tls, deadline, connect_timeout, refresh, breaker } =
-            redis;
+        let Redis {
+            mode,
+            nodes,
+            master,
+            sentinel,
+            replicas,
+            username,
+            password,
+            tls,
+            deadline,
+            connect_timeout,
+            refresh,
+            breaker,
+        } = redis;
+        let auth = self.auth(username, password);
+        let breaker = self.breaker(breaker);
         let nodes = self.nodes(mode, &nodes)?;
         let tls = self.redis_tls(tls, &nodes);
-        if password.is_none() {
-            let hint = "set `redis.password`: without it, whoever reaches Redis reads and changes the cache";
-            self.warning("redis", "Redis is used without AUTH", hint);
-            if username.is_some() {
-                self.problem("redis.username", "a user without a password", "set `redis.password` as well");
+        let addresses: Vec<remote::Address> = nodes.into_iter().map(|node| node.address).collect();
+        for (key, given) in [("master", master.is_some()), ("sentinel", sentinel.is_some())] {
+            if given && mode != Mode::Sentinel {
+                let problem = "only `mode: sentinel` has this";
+                self.problem(&format!("redis.{key}"), problem, "remove it, or say `mode: sentinel`");
             }
         }
-        let password = password.map(|password| self.secret("redis.password", password.0));
-        let breaker = self.breaker(breaker);
-        let mode = self.mode(mode, nodes.into_iter().map(|node| node.address).collect(), master);
+        let mode = match mode {
+            Mode::Standalone => addresses.into_iter().next().map(|address| remote::Mode::Standalone { address }),
+            Mode::Cluster => Some(remote::Mode::Cluster { seeds: addresses }),
+            Mode::Sentinel => self.sentinels(addresses, master, sentinel),
+        };
         Some(remote::Config {
             mode: mode?,
-            auth: password.map(|password| remote::Auth { username, password }),
+            auth,
             tls: tls?,
             replicas,
             deadline: deadline.0,
@@ -84,6 +101,18 @@ impl Context<'_> {
             refresh: refresh.0,
             group: group?.as_str().to_owned(),
         })
+    }
+
+    fn auth(&mut self, username: Option<String>, password: Option<SecretText>) -> Option<remote::Auth> {
+        let Some(password) = password else {
+            let hint = "set `redis.password`: without it, whoever reaches Redis reads and changes the cache";
+            self.warning("redis", "Redis is used without AUTH", hint);
+            if username.is_some() {
+                self.problem("redis.username", "a user without a password", "set `redis.password` as well");
+            }
+            return None;
+        };
+        Some(remote::Auth { username, password: self.secret("redis.password", password.0) })
     }
 
     fn nodes(&mut self, mode: Mode, texts: &[String]) -> Option<Vec<Node>> {
@@ -111,22 +140,21 @@ impl Context<'_> {
         (self.problems.len() == before).then_some(nodes)
     }
 
-    fn mode(&mut self, mode: Mode, addresses: Vec<remote::Address>, master: Option<String>) -> Option<remote::Mode> {
-        if mode != Mode::Sentinel && master.is_some() {
-            self.problem("redis.master", "only `mode: sentinel` has a master by name", "remove it, or say `mode: sentinel`");
-            return None;
+    fn sentinels(
+        &mut self,
+        sentinels: Vec<remote::Address>,
+        master: Option<String>,
+        login: Option<Login>,
+    ) -> Option<remote::Mode> {
+        let auth = login.map(|Login { username, password }| remote::Auth {
+            username,
+            password: self.secret("redis.sentinel.password", password.0),
+        });
+        if master.is_none() {
+            let hint = "name the master that the sentinels watch: `master: mymaster`";
+            self.problem("redis.master", "`master` is missing", hint);
         }
-        match mode {
-            Mode::Standalone => addresses.into_iter().next().map(|address| remote::Mode::Standalone { address }),
-            Mode::Cluster => Some(remote::Mode::Cluster { seeds: addresses }),
-            Mode::Sentinel => {
-                if master.is_none() {
-                    let hint = "name the master that the sentinels watch: `master: mymaster`";
-                    self.problem("redis.master", "`master` is missing", hint);
-                }
-                Some(remote::Mode::Sentinel { sentinels: addresses, master: master? })
-            }
-        }
+        Some(remote::Mode::Sentinel { sentinels, master: master?, auth })
     }
 
     /// None where it is wrong; `Some(None)` where no TLS is spoken.

@@ -35,7 +35,7 @@ pub struct Entity {
     /// Where a member is loaded from. Left out: applications write it, Hydrant only removes it.
     pub load: Option<Load>,
     /// How long a value lives. Nothing is cached without an end.
-    #[schemars(extend("x-hint" = "say how long a value may live: `ttl: { base: 5m }`"))]
+    #[schemars(extend("x-hint" = "say how long a value may live: `ttl: 5m`"))]
     pub ttl: Ttl,
     /// What of the source's answer may be kept.
     #[schemars(extend("x-hint" = "nothing is kept unless it is named: `fields: { allow: [id, name] }`"))]
@@ -137,6 +137,7 @@ pub enum Credential {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-short" = "base"))]
 pub struct Ttl {
     /// How long a value lives.
     #[schemars(extend("x-least" = "1s", "x-most" = "30d", "x-hint" = "say how long a value may live: `base: 5m`"))]

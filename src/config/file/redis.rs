@@ -19,6 +19,9 @@ pub struct Redis {
     pub nodes: Vec<String>,
     /// The name of the master that the sentinels watch; for `sentinel` only.
     pub master: Option<String>,
+    /// The sentinels' own credentials: they know nothing of the servers'. For `sentinel` only; left out where they ask
+    /// for none.
+    pub sentinel: Option<Login>,
     /// Replicas that an acknowledged removal must have reached. As many as each primary is meant to have: a lost
     /// replica does not lower it.
     #[serde(default)]
@@ -53,6 +56,15 @@ pub enum Mode {
     Standalone,
     Sentinel,
     Cluster,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The ACL user; left out where there is only a password.
+    pub username: Option<String>,
+    /// The password, best as `${file:…}`.
+    pub password: SecretText,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
