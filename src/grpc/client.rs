@@ -133,6 +133,8 @@ impl CallError {
             Self::Refused(status) => status,
         };
         match status.code() {
+            // A connection that broke under the call has no status of the server's; the transport's error lies below.
+            Code::Unknown if std::error::Error::source(&**status).is_some() => Fault::Unreachable,
             Code::InvalidArgument | Code::NotFound | Code::OutOfRange => Fault::Caller,
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Fault::Unreachable,
             Code::ResourceExhausted | Code::Aborted => Fault::Busy,

@@ -36,10 +36,6 @@ impl Context<'_> {
             let problem = format!("a call may take {timeout}, but the claim it fills under ends after {life}");
             self.problem(&at("timeout"), problem, "make it shorter, or `fill.claim_life` longer");
         }
-        if connect_timeout > timeout {
-            let problem = format!("longer than the whole call may take ({timeout})");
-            self.problem(&at("connect_timeout"), problem, "make it shorter than `timeout`");
-        }
         let origin = match parse_origin(&origin) {
             Ok(origin) => Some(origin),
             Err((problem, hint)) => {
@@ -59,7 +55,8 @@ impl Context<'_> {
         Some(Config {
             origin: origin?.text,
             timeout: timeout.0,
-            connect_timeout: connect_timeout.0,
+            // A call ends with its own timeout, connected or not.
+            connect_timeout: connect_timeout.0.min(timeout.0),
             session,
             service,
             concurrency,

@@ -7,6 +7,7 @@ pub mod door;
 pub mod origin;
 pub mod peer;
 pub mod redis;
+pub mod sidecar;
 pub mod store;
 pub mod stub;
 pub mod wait;

@@ -124,6 +124,18 @@ impl RedisServer {
         redis::from_redis_value(self.command(parts)).expect("text")
     }
 
+    /// Every key and its value, one a line.
+    pub fn dump(&self) -> String {
+        let Value::Array(keys) = self.command(&["KEYS", "*"]) else { return String::new() };
+        let mut lines: Vec<String> = keys
+            .into_iter()
+            .filter_map(|key| redis::from_redis_value::<String>(key).ok())
+            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .collect();
+        lines.sort();
+        lines.concat()
+    }
+
     pub async fn wait_until_up(&self) {
         until("a server that answers PING", async || self.try_command(&["PING"]).is_ok()).await;
     }
@@ -257,6 +269,11 @@ impl RedisCluster {
             })
             .await;
         }
+    }
+
+    /// The value at a key, read from the primary that owns it as an app would.
+    pub fn get(&self, key: &str) -> Option<String> {
+        redis::from_redis_value(self.nodes[self.owner(key)].command(&["GET", key])).expect("a string or nothing")
     }
 
     pub fn seeds(&self) -> Vec<Address> {
