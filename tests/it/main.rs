@@ -9,5 +9,6 @@ mod remote_cluster;
 mod remote_failover;
 mod remote_sentinel;
 mod remote_standalone;
+mod source_http;
 mod store_contract;
 mod support;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::domain::catalog::Catalog;
-use crate::domain::entity::{Class, Draft, Entity, Name, Scope, Ttl, Writers};
+use crate::domain::entity::{Class, Draft, Entity, Name, Scope, Writers};
 use crate::domain::outcome::Written;
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::random::Random;
 use crate::domain::template::{Ids, Template};
+use crate::domain::ttl::Ttl;
 
 fn subject() -> pb::Subject {
     pb::Subject { user_id: "7".into(), ..Default::default() }
