@@ -188,7 +188,6 @@ mod tests {
     use std::future::pending;
     use std::time::Duration;
 
-    use prometheus_client::registry::Registry;
     use tower::ServiceExt;
 
     use super::*;
@@ -205,7 +204,7 @@ mod tests {
             Some(context) => context.child(&random),
             None => TraceContext::start(&random),
         });
-        ObserveLayer::new(Metrics::register(&mut Registry::default()), adopt)
+        ObserveLayer::new(Metrics::register(&mut Default::default()), adopt)
     }
 
     #[tokio::test]
