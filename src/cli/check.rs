@@ -1,9 +1,11 @@
 //! `hydrant check`: everything that is wrong with a configuration, or the whole of it as it would take effect.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
+use crate::cli::exit::Exit;
+use crate::cli::{Out, config_file};
 use crate::config::{self, reference};
 
 /// Check a configuration, and show every value with where it came from.
@@ -19,42 +21,31 @@ pub struct Args {
     pub reference: bool,
 }
 
-/// The configuration can be used.
-pub const FINE: u8 = 0;
-/// It cannot (EX_USAGE of sysexits.h).
-pub const REFUSED: u8 = 64;
-
-/// Answers the exit code. The configuration goes to `out`; what is wrong or doubtful with it to `err`.
-pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+/// The configuration goes to the text; what is wrong or doubtful with it to the errors.
+pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io::Result<Exit> {
     if args.schema {
-        write!(out, "{}", config::schema())?;
-        return Ok(FINE);
+        write!(out.text, "{}", config::schema())?;
+        return Ok(Exit::Ok);
     }
     if args.reference {
-        write!(out, "{}", reference::markdown())?;
-        return Ok(FINE);
+        write!(out.text, "{}", reference::markdown())?;
+        return Ok(Exit::Ok);
     }
-    let file = file(args.file.clone(), env);
+    let file = config_file(args.file.clone(), env);
     match config::load(&file, env) {
         Ok(loaded) => {
-            write!(out, "{}", loaded.effective.render(&file.display().to_string()))?;
+            write!(out.text, "{}", loaded.effective.render(&file.display().to_string()))?;
             for warning in &loaded.warnings {
-                writeln!(err, "warning: {}", warning.render(&file))?;
+                writeln!(out.errors, "warning: {}", warning.render(&file))?;
             }
-            writeln!(err, "{}: fine, {}", file.display(), counted(loaded.warnings.len(), "warning"))?;
-            Ok(FINE)
+            writeln!(out.errors, "{}: fine, {}", file.display(), counted(loaded.warnings.len(), "warning"))?;
+            Ok(Exit::Ok)
         }
         Err(problems) => {
-            writeln!(err, "{problems}")?;
-            Ok(REFUSED)
+            writeln!(out.errors, "{problems}")?;
+            Ok(Exit::Usage)
         }
     }
-}
-
-/// Which file is meant: as given, else as the environment has it, else the one in this directory.
-pub fn file(given: Option<PathBuf>, env: &BTreeMap<String, String>) -> PathBuf {
-    let named = env.get("HYDRANT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    given.or(named).unwrap_or_else(|| PathBuf::from("hydrant.yaml"))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -33,7 +33,8 @@ pub struct Converted {
 }
 
 pub fn convert(settled: &Settled, secrets: &Secrets) -> Result<Converted, Vec<Problem>> {
-    let mut context = Context { settled, secrets, staged: Staged::default(), problems: Vec::new(), warnings: Vec::new() };
+    let mut context =
+        Context { settled, secrets, staged: Staged::default(), problems: Vec::new(), warnings: Vec::new() };
     let config = context.config();
     let Context { staged, mut problems, mut warnings, .. } = context;
     problems.extend(settled.problems.iter().cloned());
@@ -46,7 +47,9 @@ pub fn convert(settled: &Settled, secrets: &Secrets) -> Result<Converted, Vec<Pr
     }
     match config {
         Some(config) if problems.is_empty() => Ok(Converted { config, warnings, staged }),
-        _ if problems.is_empty() => Err(vec![Problem::new("", "it cannot be taken, for a reason that hydrant fails to name")]),
+        _ if problems.is_empty() => {
+            Err(vec![Problem::new("", "it cannot be taken, for a reason that hydrant fails to name")])
+        }
         _ => Err(problems),
     }
 }

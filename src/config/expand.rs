@@ -103,7 +103,9 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unclosed => "close it, or write `$${` for a literal `${`".to_owned(),
-            Self::BadName(_) => "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`".to_owned(),
+            Self::BadName(_) => {
+                "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`".to_owned()
+            }
             Self::Unset(name) => format!("set it, or give a default: `${{{name}:-…}}`"),
             Self::NotSecret => "write the value here, or take it from the environment: `${NAME}`".to_owned(),
             Self::File { .. } => "mount the secret there, readable for this process".to_owned(),

@@ -26,7 +26,10 @@ use source::Source;
 /// One file configures one sidecar, and all sidecars of one group alike. Keys that are not listed are refused.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its shape is used: `convert` takes each section by itself, so that one bad section does not hide another")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used: `convert` takes each section by itself, so that one bad section does not hide another"
+)]
 pub struct File {
     /// Names the sidecars that share this configuration. It is part of Hydrant's own keys in Redis, so several groups
     /// can share one server. Letters, digits, `_` and `-`.

@@ -31,7 +31,11 @@ impl Metrics {
             Unit::Seconds,
             metrics.last_success.clone(),
         );
-        registry.register("stale", "1 while the file on disk is refused and an older one is in force", metrics.stale.clone());
+        registry.register(
+            "stale",
+            "1 while the file on disk is refused and an older one is in force",
+            metrics.stale.clone(),
+        );
         // Both stand at zero from the start, so that a rate over them is never without data.
         for result in ["success", "failure"] {
             let _ = metrics.reloads.get_or_create(&ReloadLabels { result });

@@ -122,7 +122,8 @@ impl Follower {
     /// Reads everything again, and acts if anything is new. The files are small and in memory (ConfigMaps and secrets are
     /// tmpfs), so this does not go to a thread of its own.
     fn look(&mut self) {
-        let Reading { result, files, fingerprint } = read_and_parse(&self.settings.path, &self.settings.env, &self.secrets);
+        let Reading { result, files, fingerprint } =
+            read_and_parse(&self.settings.path, &self.settings.env, &self.secrets);
         if fingerprint == self.fingerprint {
             return;
         }

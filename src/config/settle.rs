@@ -270,9 +270,7 @@ impl Settler<'_> {
             return None;
         };
         match self.expander.expand(text, purpose) {
-            Ok(expanded) => {
-                Some(Scalar { text: expanded.text, via: expanded.via, place: node.place.clone() })
-            }
+            Ok(expanded) => Some(Scalar { text: expanded.text, via: expanded.via, place: node.place.clone() }),
             Err(fault) => {
                 let problem = Problem::new(path, &fault).maybe_hint(fault.hint());
                 self.problems.push(problem.at(Some(node.place.clone())));
@@ -362,7 +360,12 @@ fn typed(leaf: &Leaf, text: &str) -> Result<Json, (String, String)> {
     }
 }
 
-fn checked<T: FromStr + PartialOrd>(text: &str, range: &Range, what: &str, hint: &str) -> Result<Json, (String, String)> {
+fn checked<T: FromStr + PartialOrd>(
+    text: &str,
+    range: &Range,
+    what: &str,
+    hint: &str,
+) -> Result<Json, (String, String)> {
     let value: T = text.parse().map_err(|_| (what.to_owned(), hint.to_owned()))?;
     if within(range, value) { Ok(Json::from(text)) } else { Err((format!("is out of range{range}"), hint.to_owned())) }
 }

@@ -13,7 +13,10 @@ use super::value::{PERCENT_FORMAT, SECRET_FORMAT, SIZE_FORMAT, SPAN_FORMAT};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Known keys. A single value may stand for the one that is named `short`.
-    Section { fields: Vec<Field>, short: Option<String> },
+    Section {
+        fields: Vec<Field>,
+        short: Option<String>,
+    },
     /// Keys that the writer chooses, all of one shape.
     Named(Box<Shape>),
     /// Texts; also written as one text with commas.
@@ -185,9 +188,8 @@ fn fields(schema: &Json, properties: &Map<String, Json>) -> Vec<Field> {
 
 fn choice(schema: &Json) -> Choice {
     let mut choice = Choice::default();
-    let word = |word: &Json, about: &str| {
-        word.as_str().map(|word| Word { word: word.to_owned(), about: about.to_owned() })
-    };
+    let word =
+        |word: &Json, about: &str| word.as_str().map(|word| Word { word: word.to_owned(), about: about.to_owned() });
     let words_of = |one: &Json| -> Vec<Word> {
         let listed = one["enum"].as_array().map(Vec::as_slice).unwrap_or_default();
         listed.iter().chain(one.get("const")).filter_map(|w| word(w, &about(one))).collect()

@@ -73,7 +73,8 @@ impl Context<'_> {
         let wrong: Vec<&str> = parts.filter(|part| !is_level(part)).collect();
         if !wrong.is_empty() || tracing_subscriber::EnvFilter::try_new(&level).is_err() {
             let problem = format!("`{}` is not a level", wrong.join(","));
-            let hint = format!("one of {}; single modules after a comma: `info,hydrant::remote=debug`", LEVELS.join(", "));
+            let hint =
+                format!("one of {}; single modules after a comma: `info,hydrant::remote=debug`", LEVELS.join(", "));
             self.problem("log.level", problem, hint);
             return None;
         }

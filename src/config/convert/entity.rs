@@ -6,11 +6,12 @@ use super::Context;
 use crate::config::file::entity as file;
 use crate::config::value::Size;
 use crate::domain::entity::{
-    Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Ttl, TtlError, Writers,
+    Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Writers,
 };
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::subject::Fact;
 use crate::domain::template::{Template, TemplateError, is_param_name};
+use crate::domain::ttl::{Ttl, TtlError};
 use crate::source::http;
 
 pub type Entities = BTreeMap<Name, Entity>;
@@ -107,7 +108,8 @@ impl Context<'_> {
             let mut loads = entities.as_object().into_iter().flatten().map(|(_, entity)| &entity["load"]["source"]);
             loads.any(|source| source == name.as_str())
         };
-        let unused: Vec<String> = sources.keys().filter(|name| !used(name)).map(|name| format!("sources.{name}")).collect();
+        let unused: Vec<String> =
+            sources.keys().filter(|name| !used(name)).map(|name| format!("sources.{name}")).collect();
         for path in unused {
             self.warning(&path, "no entity loads from it", "remove it, or name it in an entity's `load.source`");
         }
@@ -162,7 +164,11 @@ impl Context<'_> {
         let file::Load { source, get, body: _, credential } = load;
         let at = format!("{path}.load");
         if !get.starts_with('/') {
-            self.problem(&format!("{at}.get"), "the path does not start with `/`", "write it below the origin: `/users/{id}`");
+            self.problem(
+                &format!("{at}.get"),
+                "the path does not start with `/`",
+                "write it below the origin: `/users/{id}`",
+            );
             return None;
         }
         let path = self.template(&format!("{at}.get"), Template::parse(&get));
@@ -191,8 +197,10 @@ impl Context<'_> {
             Some(file::Credential::Session) => Some(Credential::Session),
             None if takes_session && scope == Scope::Subject => Some(Credential::Session),
             None if takes_session && !has_service => {
-                let problem = format!("the source takes sessions only, and a session may not fill what is {}", scope.as_str());
-                let hint = "give the source an `auth.service`, or write `credential: service` to call it without a credential";
+                let problem =
+                    format!("the source takes sessions only, and a session may not fill what is {}", scope.as_str());
+                let hint =
+                    "give the source an `auth.service`, or write `credential: service` to call it without a credential";
                 self.problem(&format!("{at}.credential"), problem, hint);
                 None
             }
@@ -231,7 +239,9 @@ impl Context<'_> {
                     let hint = match error.field {
                         "body" => "write `$.data`, or leave it out for the whole answer",
                         "max_bytes" => "write a size: 1MiB",
-                        _ => "fields are dotted paths: `id`, `address.city`; secrets are never kept, whatever is allowed",
+                        _ => {
+                            "fields are dotted paths: `id`, `address.city`; secrets are never kept, whatever is allowed"
+                        }
                     };
                     self.problem(&format!("{path}.{key}"), error.problem, hint);
                 }

@@ -178,9 +178,18 @@ mod tests {
         ] {
             assert_eq!(parse_origin(text).map(|origin| origin.text), Ok(origin.to_owned()), "{text}");
         }
-        for text in
-            ["", "accounts", "accounts:80", "ftp://a", "https://a/b", "https://a?b", "https://u:p@a", "https://a:0", "//a", "/a"]
-        {
+        for text in [
+            "",
+            "accounts",
+            "accounts:80",
+            "ftp://a",
+            "https://a/b",
+            "https://a?b",
+            "https://u:p@a",
+            "https://a:0",
+            "//a",
+            "/a",
+        ] {
             assert!(parse_origin(text).is_err(), "{text}");
         }
     }

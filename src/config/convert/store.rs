@@ -47,7 +47,8 @@ impl Context<'_> {
             return self.redis(group).map(|config| Store::Redis(Box::new(config)));
         }
         if !memory {
-            let hint = "describe `redis: { mode: …, nodes: […] }`, or write `store: memory` for a store in this process";
+            let hint =
+                "describe `redis: { mode: …, nodes: […] }`, or write `store: memory` for a store in this process";
             self.problem("", "no store is named", hint);
             return None;
         }
@@ -127,7 +128,11 @@ impl Context<'_> {
         }
         if texts.is_empty() || texts.len() > MAX_NODES {
             let problem = format!("{} addresses", texts.len());
-            self.problem("redis.nodes", problem, format!("name one to {MAX_NODES}: `nodes: [\"redis://10.0.0.1:6379\"]`"));
+            self.problem(
+                "redis.nodes",
+                problem,
+                format!("name one to {MAX_NODES}: `nodes: [\"redis://10.0.0.1:6379\"]`"),
+            );
         }
         if mode == Mode::Standalone && texts.len() > 1 {
             let hint = "keep one address, or say `mode: cluster` or `mode: sentinel`";
@@ -135,7 +140,11 @@ impl Context<'_> {
         }
         let with_tls = nodes.iter().filter(|node| node.scheme == Scheme::Tls).count();
         if with_tls > 0 && nodes.iter().any(|node| node.scheme == Scheme::Plain) {
-            self.problem("redis.nodes", "some addresses speak TLS and some do not", "write all of them with `rediss://`");
+            self.problem(
+                "redis.nodes",
+                "some addresses speak TLS and some do not",
+                "write all of them with `rediss://`",
+            );
         }
         (self.problems.len() == before).then_some(nodes)
     }
@@ -181,7 +190,11 @@ impl Context<'_> {
                 return None;
             }
             (None, Some(_)) => {
-                self.problem("redis.tls.certificate", "a key without its certificate", "name the certificate's file as well");
+                self.problem(
+                    "redis.tls.certificate",
+                    "a key without its certificate",
+                    "name the certificate's file as well",
+                );
                 return None;
             }
         };
@@ -215,7 +228,10 @@ fn node(text: &str, default_port: u16) -> Result<Node, (&'static str, &'static s
         Some(_) => return Err(("the scheme is neither `redis` nor `rediss`", HINT)),
     };
     if rest.contains('@') {
-        return Err(("a user or password stands in the address", "write `redis.username` and `redis.password` instead"));
+        return Err((
+            "a user or password stands in the address",
+            "write `redis.username` and `redis.password` instead",
+        ));
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let authority = rest.strip_suffix("/0").unwrap_or(rest);
@@ -226,7 +242,9 @@ fn node(text: &str, default_port: u16) -> Result<Node, (&'static str, &'static s
         Some((host, "")) => (host, None),
         Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(("this is not an address", HINT))?)),
         None => match authority.split_once(':') {
-            Some((_, port)) if port.contains(':') => return Err(("an IPv6 address stands in brackets", "write `[::1]:6379`")),
+            Some((_, port)) if port.contains(':') => {
+                return Err(("an IPv6 address stands in brackets", "write `[::1]:6379`"));
+            }
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
         },

@@ -220,7 +220,16 @@ impl RedisCluster {
 
     fn spawn_node(certs: Option<&Certs>) -> (RedisServer, String) {
         let bus = free_port().to_string();
-        let mut args = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus];
+        let mut args = vec![
+            "--cluster-enabled",
+            "yes",
+            "--cluster-require-full-coverage",
+            "no",
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-port",
+            &bus,
+        ];
         args.extend(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "on-empty-db"]);
         if certs.is_some() {
             args.extend(["--tls-cluster", "yes", "--tls-replication", "yes"]);
