@@ -14,12 +14,15 @@ mod support {
     pub mod stub;
 }
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hydrant::domain::random::Random;
 use hydrant::grpc::pb;
 use hydrant::grpc::pb::cache_control_service_client::CacheControlServiceClient;
 use hydrant::grpc::pb::cache_control_service_server::{CacheControlService, CacheControlServiceServer};
+use hydrant::telemetry::{self, LogFormat};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tokio_stream::Empty;
@@ -33,6 +36,12 @@ const WARM_UP: usize = 2_000;
 const ROUNDS: usize = 20_000;
 
 fn main() {
+    // Spans cost something only when somebody listens, as in a sidecar somebody does.
+    let config = telemetry::Config { format: LogFormat::Json, level: "info".to_owned() };
+    let built = telemetry::build(&config, &BTreeMap::new(), Random::from_os(), std::io::sink);
+    let Ok((subscriber, _telemetry)) = built else { panic!("a good filter") };
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
     let (servers, clients) = (one_thread(), one_thread());
     let (door, echo) = servers.block_on(async {
         let door = Setup::default().start().await;

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
@@ -96,12 +97,12 @@ impl App {
             limits: listen.limits,
             drain: listen.drain,
             metrics: grpc::metrics::Metrics::register(&mut registry),
-            adopt: telemetry.as_ref().map_or_else(|| grpc::layer::observe::plain(random.clone()), Telemetry::adopt),
+            adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
         let probes = Probes { phase: serving.clone(), store: store.clone() };
-        let admin = admin::start(admin, probes, registry, health::routes(serving))
+        let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
             .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
         let door = tasks.finish(server::serve(listeners, door));
         phase.send_replace(Phase::Serving);

@@ -15,14 +15,23 @@ use crate::domain::store::{Store, StoreState};
 /// What the exposition is; a scraper that is told so also reads exemplars.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub fn register(registry: &mut Registry, store: Arc<dyn Store>) {
-    registry.register_collector(Box::new(StateOf(store)));
+/// All metrics of the process, ready to be written out. Made when every module has registered its own.
+#[derive(Debug)]
+pub struct Page {
+    registry: Registry,
 }
 
-pub fn page(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut page = String::new();
-    encode(&mut page, registry)?;
-    Ok(page)
+impl Page {
+    pub fn new(mut registry: Registry, store: Arc<dyn Store>) -> Self {
+        registry.register_collector(Box::new(StateOf(store)));
+        Self { registry }
+    }
+
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
 }
 
 pub const fn state_name(state: StoreState) -> &'static str {

@@ -3,7 +3,7 @@
 //! It has a thread and a runtime of its own, so that probes answer while the main one is busy, and so that writing out
 //! the metrics delays no call. Everything it answers is read from memory.
 
-mod metrics;
+pub mod metrics;
 
 mod probes;
 
@@ -14,10 +14,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::metrics::Page;
 use crate::domain::phase::Phase;
 use crate::domain::store::Store;
 
@@ -43,13 +43,12 @@ pub struct Admin {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Binds and starts. `health` is grpc.health.v1 as the grpc module makes it; the registry is complete by now.
-pub fn start(config: Config, probes: Probes, mut registry: Registry, health: axum::Router) -> io::Result<Admin> {
+/// Binds and starts. `health` is grpc.health.v1 as the grpc module makes it.
+pub fn start(config: Config, probes: Probes, page: Page, health: axum::Router) -> io::Result<Admin> {
     let listener = TcpListener::bind(config.probes)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    metrics::register(&mut registry, probes.store.clone());
-    let router = probes::router(probes, Arc::new(registry)).merge(health);
+    let router = probes::router(probes, page).merge(health);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use hydrant::admin::metrics::Page;
 use hydrant::admin::{self, Admin, Probes};
 use hydrant::domain::clock::Clock;
 use hydrant::domain::phase::{self, Phase};
@@ -24,10 +25,10 @@ use crate::support::door::{Setup, login};
 use crate::support::wait::LONGEST;
 
 fn start(phase: watch::Receiver<Phase>, registry: Registry) -> Admin {
-    let store = MemoryStore::new(local::Config { bytes: 1 << 10, items: 10 }, Random::from_seed(1));
+    let store = Arc::new(MemoryStore::new(local::Config { bytes: 1 << 10, items: 10 }, Random::from_seed(1)));
     let config = admin::Config { probes: SocketAddr::from(([127, 0, 0, 1], 0)) };
-    let probes = Probes { phase: phase.clone(), store: Arc::new(store) };
-    admin::start(config, probes, registry, health::routes(phase)).expect("a free port")
+    let probes = Probes { phase: phase.clone(), store: store.clone() };
+    admin::start(config, probes, Page::new(registry, store), health::routes(phase)).expect("a free port")
 }
 
 /// One request over a plain socket: no runtime is needed to probe.

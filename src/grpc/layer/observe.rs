@@ -17,7 +17,6 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
-use crate::domain::random::Random;
 use crate::domain::trace::TraceContext;
 use crate::grpc::layer::Answering;
 use crate::grpc::metrics::Metrics;
@@ -28,7 +27,7 @@ use crate::grpc::status::code_name;
 pub const TRACE_ID: HeaderName = HeaderName::from_static("hydrant-trace-id");
 
 /// Ties a call's span to its caller's trace, if it brought one, and answers the context that stands for the call from
-/// here on. `telemetry` has the one that exports; [`plain`] keeps to the ids.
+/// here on. `telemetry` makes it: this module may not know what exports, if anything does.
 pub type Adopt = Arc<dyn Fn(&Span, Option<TraceContext>) -> TraceContext + Send + Sync>;
 
 /// When the call's headers were here: what its deadline and its wait are counted from.
@@ -45,14 +44,6 @@ pub struct ObserveLayer {
 pub struct Observe<S> {
     inner: S,
     layer: ObserveLayer,
-}
-
-/// Contexts without any exporter: the caller's trace goes on, or one of our own begins.
-pub fn plain(random: Random) -> Adopt {
-    Arc::new(move |_, caller| match caller {
-        Some(context) => context.child(&random),
-        None => TraceContext::start(&random),
-    })
 }
 
 impl ObserveLayer {
@@ -197,18 +188,23 @@ mod tests {
     use std::future::pending;
     use std::time::Duration;
 
-    use prometheus_client::registry::Registry;
     use tower::ServiceExt;
 
     use super::*;
     use crate::domain::error::{Error, Kind};
+    use crate::domain::random::Random;
     use crate::grpc::layer::refuse;
     use crate::grpc::layer::testing::{PREHYDRATE, call, ok, request, service, streamed, trailers};
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn layer() -> ObserveLayer {
-        ObserveLayer::new(Metrics::register(&mut Registry::default()), plain(Random::from_seed(1)))
+        let random = Random::from_seed(1);
+        let adopt: Adopt = Arc::new(move |_, caller| match caller {
+            Some(context) => context.child(&random),
+            None => TraceContext::start(&random),
+        });
+        ObserveLayer::new(Metrics::register(&mut Default::default()), adopt)
     }
 
     #[tokio::test]

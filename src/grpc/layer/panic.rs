@@ -120,13 +120,11 @@ pub fn last_words(status: &Status) -> Frame<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use prometheus_client::registry::Registry;
-
     use super::*;
     use crate::grpc::layer::testing::{PREHYDRATE, WATCH_JOB, call, ok, reason, request, service, trailers};
 
     fn layer() -> CatchPanicLayer {
-        CatchPanicLayer::new(Metrics::register(&mut Registry::default()))
+        CatchPanicLayer::new(Metrics::register(&mut Default::default()))
     }
 
     #[tokio::test]

@@ -11,7 +11,6 @@ use hydrant::domain::random::Random;
 use hydrant::domain::switch::Switch;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
-use hydrant::grpc::layer::observe::plain;
 use hydrant::grpc::listen::Listeners;
 use hydrant::grpc::metrics::Metrics;
 use hydrant::grpc::pb;
@@ -23,6 +22,7 @@ use hydrant::local;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
+use hydrant::telemetry;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -75,7 +75,7 @@ impl Setup {
             limits,
             drain,
             metrics: metrics.clone(),
-            adopt: plain(random),
+            adopt: telemetry::traces::plain(random),
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
