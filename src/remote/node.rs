@@ -110,7 +110,8 @@ impl Node {
         });
         node.shared.metrics.node_came(Standing::Connecting);
         let keeper = node.clone();
-        node.shared.tasks.until_stop(async move {
+        // Commits of the last fills still go over it while the process drains.
+        node.shared.tasks.until_end(async move {
             let retired = keeper.retired.clone();
             tokio::select! {
                 biased;
@@ -288,20 +289,27 @@ impl Node {
 /// The keeper.
 impl Node {
     async fn keep(&self) {
-        let mut number = 0;
+        let (mut number, mut complained) = (0, false);
         loop {
             self.wait_for_turn().await;
             let started = Instant::now();
             match self.connect().await {
                 Ok((wire, server)) => {
-                    number += 1;
+                    (number, complained) = (number + 1, false);
                     let (link, inlet) = Link::new(number, server, self.shared.deadline, self.retired.child_token());
                     if self.connected(link) {
                         link::drive(wire, inlet).await;
                         self.lost(started);
                     }
                 }
-                Err(error) => self.connect_failed(started, &error),
+                Err(error) => {
+                    // The first time somebody should read why; the next hundred times it would be noise.
+                    if !complained {
+                        tracing::warn!(node = %self.address, %error, "cannot connect to redis");
+                    }
+                    complained = true;
+                    self.connect_failed(started, &error);
+                }
             }
             tokio::time::sleep_until(started + CONNECT_PAUSE).await;
         }
@@ -368,7 +376,6 @@ impl Node {
 
     fn connect_failed(&self, started: Instant, error: &ConnectError) {
         self.shared.metrics.connect_failed();
-        tracing::debug!(node = %self.address, %error, "cannot connect to redis");
         self.failed(started, Instant::now(), StoreError::from(error));
     }
 }
