@@ -103,7 +103,9 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unclosed => "close it, or write `$${` for a literal `${`".to_owned(),
-            Self::BadName(_) => "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`".to_owned(),
+            Self::BadName(_) => {
+                "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`".to_owned()
+            }
             Self::Unset(name) => format!("set it, or give a default: `${{{name}:-…}}`"),
             Self::NotSecret => "write the value here, or take it from the environment: `${NAME}`".to_owned(),
             Self::File { .. } => "mount the secret there, readable for this process".to_owned(),
@@ -214,7 +216,7 @@ mod tests {
         let path = dir.path().join("secret");
         let text = format!("Bearer ${{file:{}}}", path.display());
         let env = BTreeMap::new();
-        let mut read = |bytes: &[u8]| {
+        let read = |bytes: &[u8]| {
             fs::write(&path, bytes).expect("writes");
             Expander::new(&env).expand(&text, For::Secret).map(|expanded| expanded.text)
         };

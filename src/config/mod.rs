@@ -26,6 +26,7 @@ mod convert;
 pub mod effective;
 mod expand;
 mod file;
+mod form;
 mod known;
 pub mod metrics;
 mod overrides;
@@ -154,13 +155,19 @@ fn read_and_parse(path: &Path, env: &BTreeMap<String, String>, secrets: &Secrets
 fn read(path: &Path) -> Result<String, Problems> {
     let one = |problem: String, hint: &str| Problems::new(path, vec![Problem::new("", problem).hint(hint)]);
     let cannot = |error: std::io::Error| {
-        one(format!("the file cannot be read: {}", error.kind()), "name the configuration file that is meant, and make it readable")
+        one(
+            format!("the file cannot be read: {}", error.kind()),
+            "name the configuration file that is meant, and make it readable",
+        )
     };
     let file = std::fs::File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(yaml::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() > yaml::MAX_FILE_BYTES {
-        return Err(one("the file is larger than 1MiB".to_owned(), "a configuration is smaller: is this the right file?"));
+        return Err(one(
+            "the file is larger than 1MiB".to_owned(),
+            "a configuration is smaller: is this the right file?",
+        ));
     }
     String::from_utf8(bytes).map_err(|_| one("the file is not UTF-8 text".to_owned(), "save it as UTF-8"))
 }

@@ -42,8 +42,15 @@ pub const SPAN_HINT: &str = "write a whole number and a unit: 300ms, 5s, 15m, 2h
 pub const PERCENT_HINT: &str = "write a whole number from 0 to 100, with or without the sign: 10%";
 
 /// The largest first, so that a canonical text is the shortest exact one.
-const SIZE_UNITS: [(&str, u64); 7] =
-    [("GiB", 1 << 30), ("GB", 1_000_000_000), ("MiB", 1 << 20), ("MB", 1_000_000), ("KiB", 1 << 10), ("kB", 1_000), ("B", 1)];
+const SIZE_UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1_000),
+    ("B", 1),
+];
 const SPAN_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Size {
@@ -245,9 +252,15 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("0", 0), ("900", 900), ("16MiB", 16 << 20), ("1MB", 1_000_000), ("1 mb", 1_000_000), ("2kib", 2048), ("7B", 7)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("900", 900),
+            ("16MiB", 16 << 20),
+            ("1MB", 1_000_000),
+            ("1 mb", 1_000_000),
+            ("2kib", 2048),
+            ("7B", 7),
+        ] {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "MiB", "1.5MB", "-1", "1 MiBs", "99999999999GiB", "١"] {
@@ -257,7 +270,8 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, ms) in [("900", 900_000), ("300ms", 300), ("5m", 300_000), ("7d", 604_800_000), (" 2 h ", 7_200_000)] {
+        for (text, ms) in [("900", 900_000), ("300ms", 300), ("5m", 300_000), ("7d", 604_800_000), (" 2 h ", 7_200_000)]
+        {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(ms))), "{text}");
         }
         for text in ["", "5x", "5M", "1.5s", "-5s", "1h30m", "99999999999999999d"] {
