@@ -55,3 +55,51 @@ fn counted(count: usize, what: &str) -> String {
         n => format!("{n} {what}s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, env: &[(&str, &str)]) -> (Exit, String, String) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("hydrant.yaml");
+        std::fs::write(&path, text).expect("writes");
+        let mut env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        env.insert("HYDRANT_CONFIG".to_owned(), path.display().to_string());
+        let (mut text, mut errors) = (Vec::new(), Vec::new());
+        let args = Args { file: None, schema: false, reference: false };
+        let code = run(&args, &env, &mut Out { text: &mut text, errors: &mut errors }).expect("writes");
+        let told =
+            |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(dir.path().to_str().expect("UTF-8"), "");
+        (code, told(text), told(errors))
+    }
+
+    #[test]
+    fn a_good_file_is_shown_as_it_takes_effect() {
+        let text = "group: shop\nredis: { mode: cluster, nodes: [a], password: hunter2, tls: {} }\n";
+        let (code, out, err) = check(text, &[("HYDRANT__WORKERS", "3")]);
+        assert_eq!(code, Exit::Ok);
+        assert!(out.starts_with("group: shop                                      # /hydrant.yaml:1\n"), "{out}");
+        assert!(
+            out.contains("workers: 3                                       # environment HYDRANT__WORKERS\n"),
+            "{out}"
+        );
+        assert!(out.contains("password: \"***\"") && !out.contains("hunter2") && !err.contains("hunter2"));
+        assert!(err.ends_with("/hydrant.yaml: fine, 1 warning\n"), "{err}");
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_with_64_and_nothing_on_the_first_stream() {
+        let (code, out, err) = check("group: shop\ncolour: red\n", &[]);
+        assert_eq!((code, out.as_str()), (Exit::Usage, ""));
+        assert!(err.ends_with("/hydrant.yaml: 2 problems\n"), "{err}");
+    }
+
+    #[test]
+    fn the_file_is_the_one_named_then_the_environments_then_the_one_here() {
+        let env = BTreeMap::from([("HYDRANT_CONFIG".to_owned(), "b.yaml".to_owned())]);
+        assert_eq!(config_file(Some("a.yaml".into()), &env), PathBuf::from("a.yaml"));
+        assert_eq!(config_file(None, &env), PathBuf::from("b.yaml"));
+        assert_eq!(config_file(None, &BTreeMap::new()), PathBuf::from("hydrant.yaml"));
+    }
+}

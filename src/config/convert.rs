@@ -3,7 +3,6 @@
 //! Each section is taken by itself: one whose shape is wrong has been reported and is left out, the others are examined
 //! all the same. A name that was declared counts as declared even if what it names is broken.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::file::{Enabled, Fill, Prehydrate};
-use super::problem::{Problem, nearest};
+use super::form::Formed;
+use super::problem::Problem;
 use super::secrets::{Secrets, Staged};
 use super::settle::Settled;
 use super::{Config, Live};
@@ -92,8 +92,7 @@ impl Context<'_> {
     }
 
     fn group(&mut self) -> Option<Name> {
-        let group: String = self.take(&["group"])?;
-        self.name("group", &group)
+        self.take(&["group"]).map(|Formed(group)| group)
     }
 
     fn fill(&mut self) -> Option<fill::Config> {
@@ -106,7 +105,7 @@ impl Context<'_> {
         let mut names = Vec::new();
         for (i, text) in always.iter().enumerate() {
             let path = format!("prehydrate.always[{i}]");
-            let Some(name) = self.declared("entities", &path, text) else { continue };
+            let Some(name) = Name::new(text) else { continue };
             // A broken entity has its own problems.
             let Some(entity) = entities.get(&name) else { continue };
             if entity.load().is_none() {
@@ -130,12 +129,8 @@ impl Context<'_> {
 
     fn enabled(&mut self) -> Option<Switch> {
         let Enabled { all, percent, entities } = self.take(&["enabled"])?;
-        let mut switches = std::collections::BTreeMap::new();
-        for (text, on) in entities {
-            let path = format!("enabled.entities.{text}");
-            switches.extend(self.declared("entities", &path, &text).map(|name| (name, on)));
-        }
-        Some(Switch { all, percent: percent.0, entities: switches })
+        let entities = entities.into_iter().filter_map(|(text, on)| Some((Name::new(&text)?, on))).collect();
+        Some(Switch { all, percent: percent.0, entities })
     }
 
     fn catalog(&mut self, entities: entity::Entities) -> Option<Arc<Catalog>> {
@@ -199,21 +194,6 @@ impl Context<'_> {
         name
     }
 
-    /// A name that must be declared in a section.
-    fn declared(&mut self, section: &str, path: &str, text: &str) -> Option<Name> {
-        let names = self.names(section);
-        if names.iter().any(|name| name == text) {
-            return Name::new(text);
-        }
-        let hint = match nearest(text, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => format!("`{section}` is empty"),
-            None => format!("declared are {}", ticked(&names)),
-        };
-        self.problem(path, format!("`{section}` has no `{text}`"), hint);
-        None
-    }
-
     fn secret(&mut self, path: &str, secret: Secret) -> SecretCell {
         self.secrets.stage(&mut self.staged, path, secret)
     }
@@ -232,9 +212,4 @@ impl Context<'_> {
     fn warning(&mut self, path: &str, problem: impl std::fmt::Display, hint: impl std::fmt::Display) {
         self.warnings.push(Problem::new(path, problem).hint(hint));
     }
-}
-
-fn ticked<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    let unique: BTreeSet<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    unique.into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -58,6 +58,11 @@ impl Effective {
         self.value(parent, depth, key, "\"***\"".to_owned(), origin);
     }
 
+    /// A section that is there and says nothing.
+    pub fn empty(&mut self, parent: &str, depth: usize, key: &str, origin: Origin) {
+        self.value(parent, depth, key, "{}".to_owned(), origin);
+    }
+
     fn value(&mut self, parent: &str, depth: usize, key: &str, shown: String, origin: Origin) {
         let value = Some(Value { shown, origin });
         self.lines.push(Line { path: join(parent, key), depth, key: key.to_owned(), value });

@@ -216,7 +216,7 @@ mod tests {
         let path = dir.path().join("secret");
         let text = format!("Bearer ${{file:{}}}", path.display());
         let env = BTreeMap::new();
-        let mut read = |bytes: &[u8]| {
+        let read = |bytes: &[u8]| {
             fs::write(&path, bytes).expect("writes");
             Expander::new(&env).expand(&text, For::Secret).map(|expanded| expanded.text)
         };

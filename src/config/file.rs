@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::form::{Formed, Level, SocketPath};
 use super::value::{Percent, Size, Span};
+use crate::domain::entity::Name;
 use crate::grpc;
 use crate::telemetry::LogFormat;
 
@@ -34,7 +35,7 @@ pub struct File {
     /// Names the sidecars that share this configuration. It is part of Hydrant's own keys in Redis, so several groups
     /// can share one server. Letters, digits, `_` and `-`.
     #[schemars(extend("x-hint" = "name the sidecars that share this configuration: `group: shop`"))]
-    group: String,
+    group: Formed<Name>,
     /// `memory` keeps everything in this process: for a demonstration, or an application's own tests. Leave it out and
     /// describe `redis` otherwise.
     store: Option<StoreWord>,
@@ -88,6 +89,7 @@ pub struct Enabled {
     /// The share of subjects that are served. A subject stays in or out as long as the share does, on every pod.
     pub percent: Percent,
     /// Single entities on or off, by name. An entity that is not named is on.
+    #[schemars(extend("x-declared" = "entities"))]
     pub entities: BTreeMap<String, bool>,
 }
 
@@ -96,6 +98,7 @@ pub struct Enabled {
 pub struct Prehydrate {
     /// Entities filled at every login, whether a caller names them or not. Each must have a `load` and follow from the
     /// subject alone.
+    #[schemars(extend("x-declared" = "entities"))]
     pub always: Vec<String>,
     /// The longest one plan may take, fetches and writes together.
     #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
@@ -126,11 +129,11 @@ pub struct Local {
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// Address and port of the gRPC API. Loopback: whoever shares the pod's network may call.
-    pub api: SocketAddr,
+    pub api: Formed<SocketAddr>,
     /// A Unix socket that serves the same API.
-    pub socket: Option<PathBuf>,
+    pub socket: Option<Formed<SocketPath>>,
     /// Address and port of probes and metrics. All interfaces: Kubernetes' gRPC probes have no host field.
-    pub probes: SocketAddr,
+    pub probes: Formed<SocketAddr>,
     /// The longest a drain may take at shutdown before what is left is dropped.
     #[schemars(extend("x-least" = "0s", "x-most" = "10m"))]
     pub drain: Span,
@@ -183,10 +186,10 @@ pub struct Limits {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `json` for machines, `pretty` for people.
+    /// JSON is for machines, the other for people.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace` or `off`; single modules after a comma: `info,hydrant::remote=debug`.
-    pub level: String,
+    pub level: Formed<Level>,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -229,9 +232,9 @@ impl Default for Local {
 impl Default for Listen {
     fn default() -> Self {
         Self {
-            api: SocketAddr::from(([127, 0, 0, 1], 4770)),
+            api: Formed(SocketAddr::from(([127, 0, 0, 1], 4770))),
             socket: None,
-            probes: SocketAddr::from(([0, 0, 0, 0], 4771)),
+            probes: Formed(SocketAddr::from(([0, 0, 0, 0], 4771))),
             // Below the 30 s that Kubernetes grants a pod.
             drain: Span::secs(20),
             limits: Limits::default(),
@@ -262,7 +265,7 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: "info".to_owned() }
+        Self { format: LogFormat::Json, level: Formed(Level("info".to_owned())) }
     }
 }
 

@@ -58,3 +58,34 @@ impl Metrics {
         self.stale.set(1);
     }
 }
+
+#[cfg(test)]
+impl Metrics {
+    /// Reloads that succeeded and failed, and whether an older file is in force.
+    pub fn told(&self) -> (u64, u64, bool) {
+        let count = |result| self.reloads.get_or_create(&ReloadLabels { result }).get();
+        (count("success"), count("failure"), self.stale.get() == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_have_their_names_from_the_start() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.started(Duration::from_secs(1_700_000_000));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        for line in [
+            "hydrant_config_reloads_total{result=\"success\"} 0",
+            "hydrant_config_reloads_total{result=\"failure\"} 0",
+            "hydrant_config_last_reload_success_timestamp_seconds 1700000000",
+            "hydrant_config_stale 0",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

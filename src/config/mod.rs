@@ -26,6 +26,7 @@ mod convert;
 pub mod effective;
 mod expand;
 mod file;
+mod form;
 mod known;
 pub mod metrics;
 mod overrides;

@@ -25,8 +25,11 @@ pub fn apply(tree: &mut Node, shape: &Shape, env: &BTreeMap<String, String>, pro
         let parts: Vec<&str> = path.split("__").collect();
         let place = Place::Environment { variable: variable.clone() };
         let set = Set { value, place: &place, declared: &declared };
-        if let Err(problem) = set.put(tree, shape, &parts, "") {
-            problems.push(problem.at(Some(place)));
+        // A variable that leads nowhere leaves no half of its way behind.
+        let mut with = tree.clone();
+        match set.put(&mut with, shape, &parts, "") {
+            Ok(()) => *tree = with,
+            Err(problem) => problems.push(problem.at(Some(place))),
         }
     }
 }
@@ -40,12 +43,12 @@ struct Set<'a> {
 impl Set<'_> {
     fn put(&self, node: &mut Node, shape: &Shape, parts: &[&str], path: &str) -> Result<(), Problem> {
         match (shape, parts) {
-            (Shape::Leaf(_) | Shape::List | Shape::Choice(_), []) => {
+            (Shape::Leaf(_) | Shape::List(_) | Shape::Choice(_), []) => {
                 *node = Node::new(Content::Text(self.value.to_owned()), self.place.clone());
                 Ok(())
             }
             (Shape::Section { short: Some(short), .. }, []) => self.put(node, shape, &[short], path),
-            (Shape::Section { .. } | Shape::Named(_), []) => Err(self.section(shape, path)),
+            (Shape::Section { .. } | Shape::Named { .. }, []) => Err(self.section(shape, path)),
             (Shape::Section { fields, short }, [first, rest @ ..]) => {
                 if let (Some(short), Content::Text(_)) = (short, &node.content) {
                     *node = node.clone().lifted(short);
@@ -54,7 +57,7 @@ impl Set<'_> {
                 let path = join(path, &field.name);
                 self.put(node.child(&field.name, self.place), &field.shape, rest, &path)
             }
-            (Shape::Named(each), [first, rest @ ..]) => {
+            (Shape::Named { each, .. }, [first, rest @ ..]) => {
                 let name = self.name(node, each, first, path)?;
                 self.put(node.child(&name, self.place), each, rest, &join(path, &name))
             }
@@ -66,7 +69,7 @@ impl Set<'_> {
                 }
                 self.put(node.child(&field.name, self.place), &field.shape, rest, &join(path, &field.name))
             }
-            (Shape::Leaf(_) | Shape::List, [first, ..]) => {
+            (Shape::Leaf(_) | Shape::List(_), [first, ..]) => {
                 let problem = format!("`{path}` has nothing called `{}` below it", first.to_lowercase());
                 Err(Problem::new(path, problem).hint(format!("set {}", variable(path))))
             }

@@ -58,7 +58,7 @@ keys need a restart, which the log says. A file that is refused changes nothing;
 fn nested(text: &mut String, path: &str, field: &Field, depth: usize) {
     let fields = match &field.shape {
         Shape::Section { fields, .. } => fields,
-        Shape::Named(each) => {
+        Shape::Named { each, .. } => {
             if let Shape::Section { fields, .. } = &**each {
                 heading(text, &format!("{path}.<name>"), &field.about, depth);
                 section(text, &format!("{path}.<name>"), fields, depth);
@@ -71,7 +71,7 @@ fn nested(text: &mut String, path: &str, field: &Field, depth: usize) {
             }
             return;
         }
-        Shape::Leaf(_) | Shape::List => return,
+        Shape::Leaf(_) | Shape::List(_) => return,
     };
     heading(text, path, &field.about, depth);
     section(text, path, fields, depth);
@@ -104,8 +104,8 @@ fn default(field: &Field) -> String {
     match (&field.default, &field.shape) {
         (None, _) if field.required => "required".to_owned(),
         (None, _) | (Some(_), Shape::Section { .. }) => "–".to_owned(),
-        (Some(_), Shape::Named(_)) => "none".to_owned(),
-        (Some(default), Shape::List) if default.as_array().is_some_and(Vec::is_empty) => "none".to_owned(),
+        (Some(_), Shape::Named { .. }) => "none".to_owned(),
+        (Some(default), Shape::List(_)) if default.as_array().is_some_and(Vec::is_empty) => "none".to_owned(),
         (Some(default), _) => format!("`{}`", default.as_str().map_or_else(|| default.to_string(), str::to_owned)),
     }
 }
@@ -124,7 +124,7 @@ fn meaning(field: &Field) -> String {
             let _ = write!(meaning, " A single value stands for `{short}`.");
         }
         Shape::Leaf(Leaf::Secret) => meaning.push_str(" Never printed."),
-        Shape::Section { .. } | Shape::Named(_) | Shape::List | Shape::Leaf(_) => {}
+        Shape::Section { .. } | Shape::Named { .. } | Shape::List(_) | Shape::Leaf(_) => {}
     }
     meaning.trim().to_owned()
 }

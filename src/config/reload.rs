@@ -62,20 +62,7 @@ impl Default for Pace {
 /// Follows the file for as long as the process lives. The receiver sees a new `Live` for every change that was accepted
 /// and concerns it; rotated secrets show in their cells instead.
 pub fn watch(tasks: &Tasks, settings: Settings, loaded: &Loaded) -> watch::Receiver<Live> {
-    let (live, receiver) = watch::channel(loaded.config.live.clone());
-    settings.metrics.started(settings.clock.unix());
-    let changed = Arc::new(Notify::new());
-    let follower = Follower {
-        watches: Watches::new(changed.clone()),
-        changed,
-        live,
-        started: loaded.effective.clone(),
-        current: loaded.effective.clone(),
-        secrets: loaded.secrets.clone(),
-        files: loaded.files.clone(),
-        fingerprint: loaded.fingerprint,
-        settings,
-    };
+    let (follower, receiver) = Follower::new(settings, loaded);
     tasks.live("configuration", follower.run());
     receiver
 }
@@ -95,6 +82,24 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(settings: Settings, loaded: &Loaded) -> (Self, watch::Receiver<Live>) {
+        let (live, receiver) = watch::channel(loaded.config.live.clone());
+        settings.metrics.started(settings.clock.unix());
+        let changed = Arc::new(Notify::new());
+        let follower = Self {
+            watches: Watches::new(changed.clone()),
+            changed,
+            live,
+            started: loaded.effective.clone(),
+            current: loaded.effective.clone(),
+            secrets: loaded.secrets.clone(),
+            files: loaded.files.clone(),
+            fingerprint: loaded.fingerprint,
+            settings,
+        };
+        (follower, receiver)
+    }
+
     async fn run(mut self) {
         loop {
             let all_watched = self.watches.follow(&directories(&self.settings.path, &self.files));

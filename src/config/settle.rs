@@ -17,6 +17,9 @@ use super::shape::{Choice, Field, Leaf, Range, Shape};
 use super::tree::{Content, Entry, Node, join};
 use super::value::{PERCENT_HINT, Percent, SIZE_HINT, SPAN_HINT, Size, Span};
 
+/// Names that a hint lists; more are no help.
+const MAX_TOLD: usize = 16;
+
 #[derive(Debug)]
 pub struct Settled {
     pub values: Json,
@@ -37,12 +40,13 @@ pub fn settle(tree: &Node, shape: &Shape, env: &BTreeMap<String, String>) -> Set
         problems: Vec::new(),
         places: BTreeMap::new(),
         inline_secrets: Vec::new(),
+        tree,
     };
     let values = match shape {
         Shape::Section { fields, .. } => settler.section(&At { path: "", depth: 0 }, fields, Some(tree)),
         _ => Map::new(),
     };
-    let Settler { expander, effective, problems, places, inline_secrets } = settler;
+    let Settler { expander, effective, problems, places, inline_secrets, tree: _ } = settler;
     Settled { values: Json::Object(values), effective, problems, places, inline_secrets, files: expander.files }
 }
 
@@ -65,6 +69,8 @@ struct Settler<'a> {
     problems: Vec<Problem>,
     places: BTreeMap<String, Place>,
     inline_secrets: Vec<String>,
+    /// Whose names may be referred to.
+    tree: &'a Node,
 }
 
 /// The section that is being walked.
@@ -98,10 +104,10 @@ impl Settler<'_> {
         }
         for field in fields {
             let entry = node.and_then(|node| node.get(&field.name));
-            if let Some(entry) = entry {
+            let given = entry.map(|entry| &entry.node).filter(|node| !self.is_void(node, &field.shape));
+            if let Some(entry) = entry.filter(|_| given.is_some()) {
                 self.placed(join(at.path, &field.name), entry);
             }
-            let given = entry.map(|entry| &entry.node).filter(|node| !self.is_void(node, &field.shape));
             // Whoever wrote `tll: 5m` need not be told that `ttl` is missing as well.
             if given.is_some() || !meant.contains(&field.name) {
                 let value = self.field(at, field, given, node.map(|node| &node.place));
@@ -121,13 +127,17 @@ impl Settler<'_> {
                 if field.required {
                     let path = join(at.path, &field.name);
                     let problem = Problem::new(&path, format!("`{}` is missing", field.name));
-                    self.problems.push(problem.maybe_hint(field.hint.clone()).at(near.cloned()));
+                    let hint = field
+                        .hint
+                        .clone()
+                        .unwrap_or_else(|| format!("write `{}: …`: {}", field.name, field.shape.kind()));
+                    self.problems.push(problem.hint(hint).at(near.cloned()));
                 }
                 None
             }
             (Shape::Section { fields, .. }, Some(_)) => Some(self.subsection(at, &field.name, fields, None)),
-            (Shape::Named(_), Some(_)) => Some(Json::Object(Map::new())),
-            (Shape::List, Some(default)) => {
+            (Shape::Named { .. }, Some(_)) => Some(Json::Object(Map::new())),
+            (Shape::List(_), Some(default)) => {
                 let items: Vec<String> =
                     default.as_array().into_iter().flatten().filter_map(|i| i.as_str().map(str::to_owned)).collect();
                 self.effective.list(at.path, at.depth, &field.name, &items, Origin::by_default());
@@ -147,8 +157,8 @@ impl Settler<'_> {
                 Some(self.subsection(at, key, fields, Some(&node.clone().lifted(short))))
             }
             Shape::Section { fields, .. } => Some(self.subsection(at, key, fields, Some(node))),
-            Shape::Named(each) => Some(self.named(at, key, each, node)),
-            Shape::List => self.list(at, key, node),
+            Shape::Named { each, declared } => Some(self.named(at, key, each, declared.as_deref(), node)),
+            Shape::List(leaf) => self.list(at, key, leaf, node),
             Shape::Choice(choice) => self.choice(at, key, choice, node),
             Shape::Leaf(leaf) => self.leaf(at, key, leaf, node),
         }
@@ -158,13 +168,22 @@ impl Settler<'_> {
         let path = join(at.path, key);
         self.effective.head(at.path, at.depth, key);
         let values = self.section(&At { path: &path, depth: at.depth + 1 }, fields, node);
-        if values.is_empty() && node.is_none() {
+        if values.is_empty() {
+            // `tls: {}` says something; a section that nobody wrote and that has nothing to say does not.
             self.effective.drop_empty_head();
+            if let Some(node) = node {
+                self.effective.empty(
+                    at.path,
+                    at.depth,
+                    key,
+                    Origin { place: Some(node.place.clone()), via: Vec::new() },
+                );
+            }
         }
         Json::Object(values)
     }
 
-    fn named(&mut self, at: &At<'_>, key: &str, each: &Shape, node: &Node) -> Json {
+    fn named(&mut self, at: &At<'_>, key: &str, each: &Shape, declared: Option<&str>, node: &Node) -> Json {
         let path = join(at.path, key);
         let Content::Map(entries) = &node.content else {
             let hint = format!("write one key for each: `{key}: {{ name: … }}`");
@@ -176,6 +195,9 @@ impl Settler<'_> {
         let mut values = Map::new();
         for entry in entries {
             self.placed(join(&path, &entry.key), entry);
+            if let Some(section) = declared {
+                self.declared(&join(&path, &entry.key), section, &entry.key, &entry.place);
+            }
             // A name whose value is wrong was declared all the same: others may refer to it.
             let value = self.value(&inner, &entry.key, each, &entry.node);
             values.insert(entry.key.clone(), value.unwrap_or(Json::Null));
@@ -183,30 +205,40 @@ impl Settler<'_> {
         Json::Object(values)
     }
 
-    fn list(&mut self, at: &At<'_>, key: &str, node: &Node) -> Option<Json> {
+    fn list(&mut self, at: &At<'_>, key: &str, leaf: &Leaf, node: &Node) -> Option<Json> {
         let path = join(at.path, key);
-        let mut items = Vec::new();
-        let mut via = Vec::new();
+        let (items, via) = self.items(&path, key, node)?;
+        let mut good = true;
+        for (i, item) in items.iter().enumerate() {
+            good &= self.typed(&format!("{path}[{i}]"), leaf, item).is_some();
+        }
+        let items: Vec<String> = items.into_iter().map(|item| item.text).collect();
+        self.effective.list(at.path, at.depth, key, &items, Origin { place: Some(node.place.clone()), via });
+        good.then(|| Json::from(items))
+    }
+
+    /// The items of a list, or of one text with commas.
+    fn items(&mut self, path: &str, key: &str, node: &Node) -> Option<(Vec<Scalar>, Vec<Via>)> {
         match &node.content {
             Content::List(nodes) => {
-                for (i, item) in nodes.iter().enumerate() {
-                    let scalar = self.scalar(&format!("{path}[{i}]"), item, For::Print)?;
-                    via.extend(scalar.via);
-                    items.push(scalar.text);
-                }
+                let scalars = nodes.iter().enumerate();
+                let scalars: Vec<Option<Scalar>> =
+                    scalars.map(|(i, item)| self.scalar(&format!("{path}[{i}]"), item, For::Print)).collect();
+                let items: Vec<Scalar> = scalars.into_iter().collect::<Option<_>>()?;
+                let via = items.iter().flat_map(|item| item.via.clone()).collect();
+                Some((items, via))
             }
             Content::Text(_) => {
-                let scalar = self.scalar(&path, node, For::Print)?;
-                via.extend(scalar.via);
-                items.extend(scalar.text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()));
+                let Scalar { text, via, place } = self.scalar(path, node, For::Print)?;
+                let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+                let item = |text: &str| Scalar { text: text.to_owned(), via: via.clone(), place: place.clone() };
+                Some((texts.map(item).collect(), via.clone()))
             }
             Content::Nothing | Content::Map(_) => {
-                self.wrong(&path, "a list is expected here", format!("write `{key}: [a, b]`"), node);
-                return None;
+                self.wrong(path, "a list is expected here", format!("write `{key}: [a, b]`"), node);
+                None
             }
         }
-        self.effective.list(at.path, at.depth, key, &items, Origin { place: Some(node.place.clone()), via });
-        Some(Json::from(items))
     }
 
     fn choice(&mut self, at: &At<'_>, key: &str, choice: &Choice, node: &Node) -> Option<Json> {
@@ -246,16 +278,43 @@ impl Settler<'_> {
             return Some(Json::from(scalar.text));
         }
         let scalar = self.scalar(&path, node, For::Print)?;
+        let value = self.typed(&path, leaf, &scalar)?;
+        self.effective.text(at.path, at.depth, key, &scalar.text, scalar.origin());
+        Some(value)
+    }
+
+    fn typed(&mut self, path: &str, leaf: &Leaf, scalar: &Scalar) -> Option<Json> {
+        if let Leaf::Declared(section) = leaf {
+            self.declared(path, section, &scalar.text, &scalar.place);
+            return Some(Json::from(scalar.text.as_str()));
+        }
         match typed(leaf, &scalar.text) {
-            Ok(value) => {
-                self.effective.text(at.path, at.depth, key, &scalar.text, scalar.origin());
-                Some(value)
-            }
+            Ok(value) => Some(value),
             Err((problem, hint)) => {
-                self.wrong(&path, format!("{} {problem}", scalar.told()), hint, node);
+                let problem = Problem::new(path, format!("{} {problem}", scalar.told())).hint(hint);
+                self.problems.push(problem.at(Some(scalar.place.clone())));
                 None
             }
         }
+    }
+
+    /// A name must be one of those that a section of the file declares.
+    fn declared(&mut self, path: &str, section: &str, name: &str, place: &Place) {
+        let entries = self.tree.get(section).map(|entry| entry.node.entries()).unwrap_or_default();
+        if entries.iter().any(|entry| entry.key == name) {
+            return;
+        }
+        let hint = match nearest(name, entries.iter().map(|entry| entry.key.as_str())) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if entries.is_empty() => format!("`{section}` is empty"),
+            None => {
+                let names: Vec<String> =
+                    entries.iter().take(MAX_TOLD).map(|entry| format!("`{}`", entry.key)).collect();
+                format!("declared are {}", names.join(", "))
+            }
+        };
+        let problem = format!("`{section}` has no `{}`", name.escape_debug().take(80).collect::<String>());
+        self.problems.push(Problem::new(path, problem).hint(hint).at(Some(place.clone())));
     }
 
     fn scalar(&mut self, path: &str, node: &Node, purpose: For) -> Option<Scalar> {
@@ -284,7 +343,7 @@ impl Settler<'_> {
         match (&node.content, shape) {
             // Names are declared even if nothing more is said of them, and an empty section is a section.
             (Content::Nothing, _) => true,
-            (Content::Text(text), Shape::Leaf(_) | Shape::Choice(_) | Shape::List) if text.contains("${") => {
+            (Content::Text(text), Shape::Leaf(_) | Shape::Choice(_) | Shape::List(_)) if text.contains("${") => {
                 self.expander.expand(text, For::Print).is_ok_and(|expanded| expanded.text.is_empty())
             }
             _ => false,
@@ -313,6 +372,8 @@ impl Scalar {
         match self.via.first() {
             Some(via) => format!("the value of {via}"),
             None if matches!(self.place, Place::Environment { .. }) => "the variable's value".to_owned(),
+            // A password in an address, most likely.
+            None if self.text.contains('@') => "this".to_owned(),
             None => format!("`{}`", self.text.escape_debug().take(80).collect::<String>()),
         }
     }
@@ -341,9 +402,8 @@ fn unknown(path: &str, key: &str, fields: &[Field]) -> (Problem, Option<String>)
 
 /// The value of a leaf, or what is wrong with its text and how to write it.
 fn typed(leaf: &Leaf, text: &str) -> Result<Json, (String, String)> {
-    let outside = |range: &Range, hint: &str| (format!("is out of range{range}"), hint.to_owned());
     match leaf {
-        Leaf::Text | Leaf::Secret => Ok(Json::from(text)),
+        Leaf::Text | Leaf::Secret | Leaf::Declared(_) => Ok(Json::from(text)),
         Leaf::Boolean => match text.to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" => Ok(Json::from(true)),
             "false" | "off" | "no" => Ok(Json::from(false)),
@@ -352,10 +412,14 @@ fn typed(leaf: &Leaf, text: &str) -> Result<Json, (String, String)> {
         Leaf::Integer(range) => {
             const HINT: &str = "write a whole number, without quotes or unit";
             let number: i64 = text.trim().parse().map_err(|_| ("is not a whole number".to_owned(), HINT.to_owned()))?;
-            if within(range, number) { Ok(Json::from(number)) } else { Err(outside(range, HINT)) }
+            if within(range, number) { Ok(Json::from(number)) } else { Err(outside(range)) }
         }
         Leaf::Size(range) => checked::<Size>(text, range, "is not a size", SIZE_HINT),
         Leaf::Span(range) => checked::<Span>(text, range, "is not a duration", SPAN_HINT),
+        Leaf::Formed(form) => match (form.check)(text) {
+            Ok(()) => Ok(Json::from(text)),
+            Err(wrong) => Err((wrong.problem, wrong.hint.to_owned())),
+        },
         Leaf::Percent(range) => checked::<Percent>(text, range, "is not a percentage", PERCENT_HINT),
     }
 }
@@ -367,7 +431,11 @@ fn checked<T: FromStr + PartialOrd>(
     hint: &str,
 ) -> Result<Json, (String, String)> {
     let value: T = text.parse().map_err(|_| (what.to_owned(), hint.to_owned()))?;
-    if within(range, value) { Ok(Json::from(text)) } else { Err((format!("is out of range{range}"), hint.to_owned())) }
+    if within(range, value) { Ok(Json::from(text)) } else { Err(outside(range)) }
+}
+
+fn outside(range: &Range) -> (String, String) {
+    (format!("is out of range{range}"), "choose a value within those bounds".to_owned())
 }
 
 fn within<T: FromStr + PartialOrd>(range: &Range, value: T) -> bool {

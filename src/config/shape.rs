@@ -8,6 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
 use super::file::File;
+use super::form::{self, AnyForm};
 use super::value::{PERCENT_FORMAT, SECRET_FORMAT, SIZE_FORMAT, SPAN_FORMAT};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +18,13 @@ pub enum Shape {
         fields: Vec<Field>,
         short: Option<String>,
     },
-    /// Keys that the writer chooses, all of one shape.
-    Named(Box<Shape>),
-    /// Texts; also written as one text with commas.
-    List,
+    /// Keys that the writer chooses, or that a section declares, all of one shape.
+    Named {
+        each: Box<Shape>,
+        declared: Option<String>,
+    },
+    /// Also written as one text with commas.
+    List(Leaf),
     /// One of some words, or a section with exactly one of some keys.
     Choice(Choice),
     Leaf(Leaf),
@@ -58,6 +62,9 @@ pub enum Leaf {
     Size(Range),
     Span(Range),
     Percent(Range),
+    Formed(AnyForm),
+    /// A name that this section declares.
+    Declared(String),
 }
 
 /// Both ends included, as written; not every leaf has them.
@@ -75,11 +82,13 @@ pub fn shape() -> Shape {
 /// The schema as it is shipped, for editors: values may also be `${…}`.
 pub fn published() -> Json {
     let mut schema = raw();
-    if let Json::Object(root) = &mut schema {
-        root.insert("title".to_owned(), json!("Hydrant configuration (hydrant.yaml)"));
-    }
     publish(&mut schema);
-    schema
+    let title = json!("Hydrant configuration (hydrant.yaml)");
+    let mut first = Map::from_iter([("$schema".to_owned(), schema["$schema"].take()), ("title".to_owned(), title)]);
+    if let Json::Object(rest) = schema {
+        first.extend(rest.into_iter().filter(|(key, _)| key != "$schema" && key != "title"));
+    }
+    Json::Object(first)
 }
 
 fn raw() -> Json {
@@ -92,8 +101,8 @@ impl Shape {
     pub fn kind(&self) -> String {
         match self {
             Self::Section { .. } => "section".to_owned(),
-            Self::Named(_) => "map by name".to_owned(),
-            Self::List => "list of texts".to_owned(),
+            Self::Named { .. } => "map by name".to_owned(),
+            Self::List(leaf) => format!("list, each: {}", leaf.kind()),
             Self::Choice(choice) => choice.expected(),
             Self::Leaf(leaf) => leaf.kind(),
         }
@@ -117,6 +126,8 @@ impl Leaf {
             Self::Integer(range) => format!("number{range}"),
             Self::Size(range) => format!("size{range}"),
             Self::Span(range) => format!("duration{range}"),
+            Self::Formed(form) => form.kind.to_owned(),
+            Self::Declared(section) => format!("one of `{section}`"),
             Self::Percent(range) => format!("percentage{range}"),
         }
     }
@@ -143,17 +154,29 @@ fn read(schema: &Json) -> Shape {
         SPAN_FORMAT => return Shape::Leaf(Leaf::Span(range(schema, "x-least", "x-most"))),
         PERCENT_FORMAT => return Shape::Leaf(Leaf::Percent(range(schema, "x-least", "x-most"))),
         SECRET_FORMAT => return Shape::Leaf(Leaf::Secret),
-        _ => {}
+        format => {
+            if let Some(form) = form::any(format) {
+                return Shape::Leaf(Leaf::Formed(form));
+            }
+        }
     }
     if let Some(properties) = schema["properties"].as_object() {
         let short = schema["x-short"].as_str().map(str::to_owned);
         return Shape::Section { fields: fields(schema, properties), short };
     }
     if schema["additionalProperties"].is_object() {
-        return Shape::Named(Box::new(read(&schema["additionalProperties"])));
+        let each = Box::new(read(&schema["additionalProperties"]));
+        return Shape::Named { each, declared: schema["x-declared"].as_str().map(str::to_owned) };
     }
     if !schema["items"].is_null() {
-        return Shape::List;
+        return Shape::List(match (schema["x-declared"].as_str(), read(&schema["items"])) {
+            (Some(section), _) => Leaf::Declared(section.to_owned()),
+            (None, Shape::Leaf(leaf)) => leaf,
+            (None, _) => Leaf::Text,
+        });
+    }
+    if let Some(section) = schema["x-declared"].as_str() {
+        return Shape::Leaf(Leaf::Declared(section.to_owned()));
     }
     if schema["oneOf"].is_array() || schema["enum"].is_array() {
         return Shape::Choice(choice(schema));
@@ -223,6 +246,7 @@ fn publish(schema: &mut Json) {
     if object.contains_key("properties") || object.contains_key("anyOf") {
         object.retain(|key, value| key != "default" || !value.is_object());
     }
+    object.retain(|key, value| key != "default" || !value.is_null());
     for value in object.values_mut() {
         match value {
             Json::Object(_) => publish(value),
@@ -239,7 +263,7 @@ fn publish(schema: &mut Json) {
 }
 
 fn admit_variable(schema: &mut Json) {
-    let admits = matches!(read(schema), Shape::Leaf(Leaf::Integer(_) | Leaf::Boolean) | Shape::List)
+    let admits = matches!(read(schema), Shape::Leaf(Leaf::Integer(_) | Leaf::Boolean) | Shape::List(_))
         || matches!(read(schema), Shape::Section { short: Some(_), .. })
         || matches!(read(schema), Shape::Choice(choice) if !choice.words.is_empty());
     let scalar = match read(schema) {

@@ -33,10 +33,6 @@ impl Node {
         Self { content, place }
     }
 
-    pub fn is_nothing(&self) -> bool {
-        self.content == Content::Nothing
-    }
-
     pub fn entries(&self) -> &[Entry] {
         match &self.content {
             Content::Map(entries) => entries,

@@ -198,9 +198,9 @@ mod tests {
     #[test]
     fn nothing_is_nothing_however_it_is_written() {
         let tree = parse("a:\nb: ~\nc: null\nd: \"\"\n", &mut Vec::new()).expect("good YAML");
-        let nothing: Vec<bool> = tree.entries().iter().map(|e| e.node.is_nothing()).collect();
+        let nothing: Vec<bool> = tree.entries().iter().map(|e| e.node.content == Content::Nothing).collect();
         assert_eq!(nothing, [true, true, true, false]);
-        assert_eq!(parse("", &mut Vec::new()).map(|t| t.is_nothing()), Some(true));
+        assert_eq!(parse("", &mut Vec::new()).map(|t| t.content), Some(Content::Nothing));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 
 use super::Context;
 use crate::config::file::{Limits, Listen, Log};
+use crate::config::form::{Formed, Level, SocketPath};
 use crate::{admin, grpc, telemetry};
-
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 impl Context<'_> {
     pub fn listen(&mut self) -> Option<(grpc::Config, admin::Config)> {
         let Listen { api, socket, probes, drain, limits } = self.take(&["listen"])?;
+        let (Formed(api), Formed(probes)) = (api, probes);
+        let socket = socket.map(|Formed(SocketPath(path))| path);
         if !api.ip().is_loopback() {
             let problem = format!("the API listens on {api}: whoever reaches the pod may call it");
             self.warning("listen.api", problem, "use a loopback address: 127.0.0.1:4770");
@@ -18,9 +19,6 @@ impl Context<'_> {
         if meet(api, probes) {
             let problem = format!("{probes} is the address of `listen.api` as well");
             self.problem("listen.probes", problem, "give probes a port of their own");
-        }
-        if socket.as_ref().is_some_and(|socket| !socket.is_absolute()) {
-            self.problem("listen.socket", "the path is not absolute", "write it from the root: /run/hydrant/api.sock");
         }
         let limits = self.limits(limits);
         Some((grpc::Config { api, socket, limits, drain: drain.0 }, admin::Config { probes }))
@@ -68,24 +66,9 @@ impl Context<'_> {
     }
 
     pub fn telemetry(&mut self) -> Option<telemetry::Config> {
-        let Log { format, level } = self.take(&["log"])?;
-        let parts = level.split(',').map(str::trim);
-        let wrong: Vec<&str> = parts.filter(|part| !is_level(part)).collect();
-        if !wrong.is_empty() || tracing_subscriber::EnvFilter::try_new(&level).is_err() {
-            let problem = format!("`{}` is not a level", wrong.join(","));
-            let hint =
-                format!("one of {}; single modules after a comma: `info,hydrant::remote=debug`", LEVELS.join(", "));
-            self.problem("log.level", problem, hint);
-            return None;
-        }
+        let Log { format, level: Formed(Level(level)) } = self.take(&["log"])?;
         Some(telemetry::Config { format, level })
     }
-}
-
-/// `info`, or `hydrant::remote=debug`. The filter itself would take any word for the name of a module.
-fn is_level(part: &str) -> bool {
-    let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-    LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
 }
 
 /// Whether two listeners would fight for a port. Port 0 is any free one.

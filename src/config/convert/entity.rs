@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::config::file::entity as file;
+use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::Size;
 use crate::domain::entity::{
     Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Writers,
 };
 use crate::domain::projection::{Projection, Spec};
-use crate::domain::subject::Fact;
-use crate::domain::template::{Template, TemplateError, is_param_name};
 use crate::domain::ttl::{Ttl, TtlError};
 use crate::source::http;
 
@@ -41,8 +40,21 @@ impl Context<'_> {
     }
 
     fn entity(&mut self, path: &str, name: &Name, entity: file::Entity, sources: &Sources) -> Option<Entity> {
-        let file::Entity { key, ids, aliases, scope, class, bind, load, ttl, fields, max_bytes, writers, tags, secret } =
-            entity;
+        let file::Entity {
+            key: Formed(KeyTemplate(key)),
+            ids,
+            aliases,
+            scope,
+            class,
+            bind,
+            load,
+            ttl,
+            fields,
+            max_bytes,
+            writers,
+            tags,
+            secret,
+        } = entity;
         let scope = match scope {
             file::Scope::Subject => Scope::Subject,
             file::Scope::Tenant => Scope::Tenant,
@@ -50,20 +62,17 @@ impl Context<'_> {
         };
         let body = load.as_ref().and_then(|load| load.body.clone());
         // Every part is looked at before one that is missing ends it.
-        let key = self.template(&format!("{path}.key"), Template::for_key(&key));
         let aliases = self.aliases(path, aliases);
-        let bind = self.bind(path, bind);
-        let load = load.map(|load| self.load(path, load, scope, sources));
+        let load = load.map(|load| self.load(&format!("{path}.load"), load, scope, sources));
         let ttl = self.ttl(path, ttl);
         let projection = self.projection(path, body, fields, max_bytes);
-        let tags = self.tags(path, &tags);
         let load = match load {
             Some(load) => Some(load?),
             None => None,
         };
         let draft = Draft {
             name: name.clone(),
-            key: key?,
+            key,
             ids,
             aliases: aliases?,
             scope,
@@ -71,7 +80,7 @@ impl Context<'_> {
                 file::Class::Critical => Class::Critical,
                 file::Class::Reference => Class::Reference,
             },
-            bind: bind?,
+            bind: bind.into_iter().map(|(param, Formed(fact))| (param, fact)).collect(),
             load,
             ttl: ttl?,
             projection: projection?,
@@ -79,7 +88,7 @@ impl Context<'_> {
                 file::Writers::Hydrant => Writers::Hydrant,
                 file::Writers::Shared => Writers::Shared,
             },
-            tags: tags?,
+            tags: tags.into_iter().map(|Formed(TagTemplate(tag))| tag).collect(),
             secret,
         };
         Entity::new(draft).map_err(|errors| errors.iter().for_each(|error| self.refused(path, error))).ok()
@@ -115,67 +124,25 @@ impl Context<'_> {
         }
     }
 
-    fn template(&mut self, path: &str, template: Result<Template, TemplateError>) -> Option<Template> {
-        template.map_err(|error| self.problem(path, &error, template_hint(&error))).ok()
-    }
-
     fn aliases(&mut self, path: &str, aliases: BTreeMap<String, file::Alias>) -> Option<Vec<Alias>> {
-        let mut good = Some(Vec::new());
-        for (text, file::Alias { key, value }) in aliases {
-            let at = format!("{path}.aliases.{text}");
-            let name = self.name(&at, &text);
-            let key = self.template(&format!("{at}.key"), Template::for_key(&key));
+        let mut named = Vec::new();
+        for (text, file::Alias { key: Formed(KeyTemplate(key)), value }) in aliases {
             let value = match value {
                 file::AliasValue::Id => AliasValue::Id,
                 file::AliasValue::Full => AliasValue::Full,
             };
-            match name.zip(key) {
-                Some((name, key)) => good = good.map(|aliases| [aliases, vec![Alias { name, key, value }]].concat()),
-                None => good = None,
-            }
+            let name = self.name(&format!("{path}.aliases.{text}"), &text);
+            named.push(name.map(|name| Alias { name, key, value }));
         }
-        good
+        named.into_iter().collect()
     }
 
-    fn bind(&mut self, path: &str, bind: BTreeMap<String, String>) -> Option<BTreeMap<String, Fact>> {
-        let mut facts = BTreeMap::new();
-        let count = bind.len();
-        for (param, text) in bind {
-            let fact = match text.as_str() {
-                "user" => Some(Fact::User),
-                "session" => Some(Fact::Session),
-                "tenant" => Some(Fact::Tenant),
-                other => other
-                    .strip_prefix("attributes.")
-                    .filter(|name| is_param_name(name))
-                    .map(|name| Fact::Attribute(name.to_owned())),
-            };
-            if fact.is_none() {
-                let problem = format!("`{}` is not a fact of a subject", text.escape_debug());
-                let hint = "one of `user`, `session`, `tenant`, `attributes.<name>`";
-                self.problem(&format!("{path}.bind.{param}"), problem, hint);
-            }
-            facts.extend(fact.map(|fact| (param, fact)));
-        }
-        (facts.len() == count).then_some(facts)
-    }
-
-    fn load(&mut self, path: &str, load: file::Load, scope: Scope, sources: &Sources) -> Option<Load> {
-        let file::Load { source, get, body: _, credential } = load;
-        let at = format!("{path}.load");
-        if !get.starts_with('/') {
-            self.problem(
-                &format!("{at}.get"),
-                "the path does not start with `/`",
-                "write it below the origin: `/users/{id}`",
-            );
-            return None;
-        }
-        let path = self.template(&format!("{at}.get"), Template::parse(&get));
-        let source = self.declared("sources", &format!("{at}.source"), &source)?;
+    fn load(&mut self, at: &str, load: file::Load, scope: Scope, sources: &Sources) -> Option<Load> {
+        let file::Load { source, get: Formed(PathTemplate(path)), body: _, credential } = load;
+        let source = Name::new(&source)?;
         // A source that is broken has its own problems.
-        let credential = self.credential(&at, credential, scope, sources.get(&source)?)?;
-        Some(Load { source, path: path?, credential })
+        let credential = self.credential(at, credential, scope, sources.get(&source)?)?;
+        Some(Load { source, path, credential })
     }
 
     fn credential(
@@ -249,15 +216,6 @@ impl Context<'_> {
             .ok()
     }
 
-    fn tags(&mut self, path: &str, tags: &[String]) -> Option<Vec<Template>> {
-        let templates: Vec<Option<Template>> = tags
-            .iter()
-            .enumerate()
-            .map(|(i, tag)| self.template(&format!("{path}.tags[{i}]"), Template::parse(tag)))
-            .collect();
-        templates.into_iter().collect()
-    }
-
     fn refused(&mut self, path: &str, error: &EntityError) {
         let hint = match error {
             EntityError::BoundNowhere(_) => "bind the key's own parameters only",
@@ -273,17 +231,5 @@ impl Context<'_> {
             EntityError::AliasTwice(_) => "give each alias a name of its own",
         };
         self.problem(&format!("{path}.{}", error.field()), error, hint);
-    }
-}
-
-fn template_hint(error: &TemplateError) -> &'static str {
-    match error {
-        TemplateError::Empty | TemplateError::NoParam => "text and at least one parameter: `user:id:{id}`",
-        TemplateError::Unbalanced => "`{{` and `}}` are literal braces",
-        TemplateError::BadName(_) => "name parameters like variables: `{userId}`",
-        TemplateError::Twice(_) => "a parameter stands once",
-        TemplateError::Touching(..) => "put text between them: `{a}:{b}`",
-        TemplateError::TooMany => "fewer parameters make a better key",
-        TemplateError::Key(_) => "keys with such a form are Hydrant's own: choose another text",
     }
 }

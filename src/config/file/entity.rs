@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
+use crate::domain::subject::Fact;
 use crate::domain::template::Ids;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -14,9 +16,8 @@ pub struct Entity {
     /// The key that applications read: text and parameters, `user:id:{id}`. `{{` and `}}` are literal braces, as in a
     /// hash tag.
     #[schemars(extend("x-hint" = "write the key as applications build it: `key: \"user:id:{id}\"`"))]
-    pub key: String,
-    /// How an id is written into the key: `plain` as it is, refused where it could change the slot or collide;
-    /// `encoded` percent-encoded, for applications that do the same.
+    pub key: Formed<KeyTemplate>,
+    /// How an id is written into the key. It must be as applications do it.
     #[serde(default)]
     pub ids: Ids,
     /// Further keys of the same member, by name.
@@ -31,7 +32,7 @@ pub struct Entity {
     /// Which fact of the subject a parameter takes when a caller names none: `user`, `session`, `tenant` or
     /// `attributes.<name>`. A subject-scoped key with one parameter takes the user, a parameter `tenant` the tenant.
     #[serde(default)]
-    pub bind: BTreeMap<String, String>,
+    pub bind: BTreeMap<String, Formed<Fact>>,
     /// Where a member is loaded from. Left out: applications write it, Hydrant only removes it.
     pub load: Option<Load>,
     /// How long a value lives. Nothing is cached without an end.
@@ -50,7 +51,7 @@ pub struct Entity {
     /// Names under which keys are indexed, to be removed together: `tenant:{tenant}`. They may use the key's
     /// parameters, `tenant` and `subject`.
     #[serde(default)]
-    pub tags: Vec<String>,
+    pub tags: Vec<Formed<TagTemplate>>,
     /// The ids are secret, like session tokens: they appear hashed everywhere but in the key itself.
     #[serde(default)]
     pub secret: bool,
@@ -61,7 +62,7 @@ pub struct Entity {
 pub struct Alias {
     /// The alias' key: `user:email:{email}`.
     #[schemars(extend("x-hint" = "write the key as applications build it: `key: \"user:email:{email}\"`"))]
-    pub key: String,
+    pub key: Formed<KeyTemplate>,
     /// What the alias' key holds.
     #[serde(default)]
     pub value: AliasValue,
@@ -113,12 +114,12 @@ pub enum Writers {
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// One of `sources`.
-    #[schemars(extend("x-hint" = "name one of `sources`"))]
+    #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
     pub source: String,
     /// The path below the source's origin: `/users/{id}`. It may use the key's parameters, which are always
     /// percent-encoded here.
     #[schemars(extend("x-hint" = "write the path below the source's origin: `get: \"/users/{id}\"`"))]
-    pub get: String,
+    pub get: Formed<PathTemplate>,
     /// Where in the answer the value stands: `$.data`. The whole answer if left out.
     pub body: Option<String>,
     /// Whose credential goes with the call. If left out: the session where the source takes one and the entity is

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::form::{Formed, RedisAddress};
 use crate::config::value::{SecretText, Span};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -16,7 +17,7 @@ pub struct Redis {
     /// Addresses: `host:port`, `redis://host:port` or `rediss://host:port` (TLS). One for `standalone`; the sentinels
     /// for `sentinel`; for `cluster` two or three, the others are asked for. The port may be left out.
     #[schemars(extend("x-hint" = "name at least one address: `nodes: [\"redis://10.0.0.1:6379\"]`"))]
-    pub nodes: Vec<String>,
+    pub nodes: Vec<Formed<RedisAddress>>,
     /// The name of the master that the sentinels watch; for `sentinel` only.
     pub master: Option<String>,
     /// The sentinels' own credentials: they know nothing of the servers'. For `sentinel` only; left out where they ask

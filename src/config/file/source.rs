@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::form::{CookieName, CredentialHeader, Formed, Origin};
 use crate::config::value::{SecretText, Size, Span};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,7 +21,7 @@ pub struct Source {
 pub struct Http {
     /// Scheme, host and port, without a path: `https://accounts.internal:8443`. Nothing else is ever called.
     #[schemars(extend("x-hint" = "name scheme and host: `origin: \"https://accounts.internal\"`"))]
-    pub origin: String,
+    pub origin: Formed<Origin>,
     /// How long one call may take, from its start to the end of the body. Shorter than `fill.claim_life`.
     #[serde(default = "timeout")]
     #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
@@ -59,15 +60,15 @@ pub struct Auth {
     pub service: Option<Service>,
 }
 
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Session {
     /// `Authorization: Bearer <session>`
     Bearer,
     /// `Cookie: <name>=<session>`
-    Cookie(String),
+    Cookie(Formed<CookieName>),
     /// `<name>: <session>`
-    Header(String),
+    Header(Formed<CredentialHeader>),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -83,7 +84,7 @@ pub enum Service {
 #[serde(deny_unknown_fields)]
 pub struct ServiceHeader {
     /// The header's name: `X-Api-Key`.
-    pub name: String,
+    pub name: Formed<CredentialHeader>,
     /// Its value, best as `${file:…}`.
     pub value: SecretText,
 }
