@@ -6,6 +6,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin::Probes;
 use crate::admin::metrics::{CONTENT_TYPE, Page, state_name};
@@ -21,6 +22,8 @@ pub fn router(probes: Probes, page: Page) -> Router {
         .route("/startupz", get(async move || startup(*probes.phase.borrow())))
         .route("/metrics", get(async move || metrics_page(&page)))
         .fallback(async || (StatusCode::NOT_FOUND, "not here\n"))
+        // A defect in one answer must not look like a dead process to a kubelet.
+        .layer(CatchPanicLayer::new())
 }
 
 fn readiness(probes: &Probes) -> Response {

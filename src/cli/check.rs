@@ -2,23 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 
 use crate::cli::exit::Exit;
-use crate::cli::{Out, config_file};
+use crate::cli::{ConfigArg, Out};
 use crate::config::{self, reference};
 
 /// Check a configuration, and show every value with where it came from.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file; HYDRANT_CONFIG if it is not given, else hydrant.yaml.
-    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArg,
     /// Print the JSON Schema of the file instead, for editors.
     #[arg(long, conflicts_with = "reference")]
-    pub schema: bool,
+    schema: bool,
     /// Print the reference of all keys instead, as Markdown.
     #[arg(long)]
-    pub reference: bool,
+    reference: bool,
 }
 
 /// The configuration goes to the text; what is wrong or doubtful with it to the errors.
@@ -31,7 +30,7 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io
         write!(out.text, "{}", reference::markdown())?;
         return Ok(Exit::Ok);
     }
-    let file = config_file(args.file.clone(), env);
+    let file = args.config.resolve(env);
     match config::load(&file, env) {
         Ok(loaded) => {
             write!(out.text, "{}", loaded.effective.render(&file.display().to_string()))?;
@@ -67,7 +66,7 @@ mod tests {
         let mut env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         env.insert("HYDRANT_CONFIG".to_owned(), path.display().to_string());
         let (mut text, mut errors) = (Vec::new(), Vec::new());
-        let args = Args { file: None, schema: false, reference: false };
+        let args = Args { config: ConfigArg { config: None }, schema: false, reference: false };
         let code = run(&args, &env, &mut Out { text: &mut text, errors: &mut errors }).expect("writes");
         let told =
             |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(dir.path().to_str().expect("UTF-8"), "");
@@ -93,13 +92,5 @@ mod tests {
         let (code, out, err) = check("group: shop\ncolour: red\n", &[]);
         assert_eq!((code, out.as_str()), (Exit::Usage, ""));
         assert!(err.ends_with("/hydrant.yaml: 2 problems\n"), "{err}");
-    }
-
-    #[test]
-    fn the_file_is_the_one_named_then_the_environments_then_the_one_here() {
-        let env = BTreeMap::from([("HYDRANT_CONFIG".to_owned(), "b.yaml".to_owned())]);
-        assert_eq!(config_file(Some("a.yaml".into()), &env), PathBuf::from("a.yaml"));
-        assert_eq!(config_file(None, &env), PathBuf::from("b.yaml"));
-        assert_eq!(config_file(None, &BTreeMap::new()), PathBuf::from("hydrant.yaml"));
     }
 }

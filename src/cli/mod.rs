@@ -48,6 +48,14 @@ struct EndpointArg {
     endpoint: Option<String>,
 }
 
+/// Which configuration file is meant.
+#[derive(Debug, clap::Args)]
+struct ConfigArg {
+    /// The configuration; HYDRANT_CONFIG if it is not given, else hydrant.yaml.
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+}
+
 /// Where a command writes.
 pub struct Out<'a> {
     pub text: &'a mut dyn Write,
@@ -87,13 +95,33 @@ impl EndpointArg {
     }
 }
 
-/// Which configuration file is meant: as given, else as the environment has it, else the one in this directory.
-fn config_file(given: Option<PathBuf>, env: &BTreeMap<String, String>) -> PathBuf {
-    let named = env.get("HYDRANT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    given.or(named).unwrap_or_else(|| PathBuf::from("hydrant.yaml"))
+impl ConfigArg {
+    fn resolve(&self, env: &BTreeMap<String, String>) -> PathBuf {
+        let named = env.get("HYDRANT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.config.clone().or(named).unwrap_or_else(|| PathBuf::from("hydrant.yaml"))
+    }
 }
 
 /// A runtime of one thread, for commands that make a call.
 fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_the_one_named_then_the_environments_then_the_one_here() {
+        let env = BTreeMap::from([("HYDRANT_CONFIG".to_owned(), "b.yaml".to_owned())]);
+        let file = |given: Option<&str>, env| ConfigArg { config: given.map(PathBuf::from) }.resolve(env);
+        assert_eq!(file(Some("a.yaml"), &env), PathBuf::from("a.yaml"));
+        assert_eq!(file(None, &env), PathBuf::from("b.yaml"));
+        assert_eq!(file(None, &BTreeMap::new()), PathBuf::from("hydrant.yaml"));
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

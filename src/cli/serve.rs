@@ -1,14 +1,13 @@
 //! `hydrant serve`: the sidecar itself, from its configuration to its last signal.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, Surroundings};
 use crate::cli::exit::Exit;
-use crate::cli::{Out, config_file};
+use crate::cli::{ConfigArg, Out};
 use crate::config;
 use crate::domain::clock::Clock;
 use crate::domain::random::Random;
@@ -18,13 +17,12 @@ use crate::telemetry;
 /// Run the sidecar.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration; HYDRANT_CONFIG if it is not given, else hydrant.yaml.
-    #[arg(long, short)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArg,
 }
 
 pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std::io::Result<Exit> {
-    let file = config_file(args.config, env);
+    let file = args.config.resolve(env);
     let loaded = match config::load(&file, env) {
         Ok(loaded) => loaded,
         Err(problems) => {

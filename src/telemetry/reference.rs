@@ -1,13 +1,9 @@
-//! The inventory of metrics, from a registry as it is scraped: what `docs/reference/metrics.md` is written from and
+//! The inventory of metrics, from the page as it is scraped: what `docs/reference/metrics.md` is written from and
 //! compared with, so that no metric comes, goes or is renamed without being seen.
 //!
-//! A family shows itself only once something was counted, so the registry should have counted one of everything.
+//! A family shows itself only once something was counted, so a process should have counted one of everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-use prometheus_client::encoding::text::encode;
-use prometheus_client::registry::Registry;
 
 #[derive(Default)]
 struct Family {
@@ -16,11 +12,9 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
-/// The reference page of all metrics in a registry.
-pub fn metrics_reference(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    encode(&mut text, registry)?;
-    Ok(page(&families(&text)))
+/// The reference page of all metrics in an exposition.
+pub fn metrics_reference(exposition: &str) -> String {
+    page(&families(exposition))
 }
 
 fn page(families: &BTreeMap<String, Family>) -> String {
@@ -74,10 +68,11 @@ fn label_names(labels: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::family::Family;
     use prometheus_client::metrics::histogram::Histogram;
-    use prometheus_client::registry::Unit;
+    use prometheus_client::registry::{Registry, Unit};
 
     use super::*;
 
@@ -90,7 +85,9 @@ mod tests {
         let time = Family::<Vec<(&str, &str)>, Histogram>::new_with_constructor(|| Histogram::new([1.0]));
         time.get_or_create(&vec![("rpc", "a")]).observe(2.0);
         registry.register_with_unit("call_duration", "How long they took", Unit::Seconds, time);
-        let page = metrics_reference(&registry).expect("encodes");
+        let mut exposition = String::new();
+        encode(&mut exposition, &registry).expect("encodes");
+        let page = metrics_reference(&exposition);
         let table: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
         assert_eq!(
             table,

@@ -6,6 +6,7 @@ mod door;
 mod flows;
 mod probes;
 mod process;
+mod references;
 mod remote_access;
 mod remote_cluster;
 mod remote_failover;

@@ -28,6 +28,7 @@ async fn works_all_along(rig: &Rig, cluster: &RedisCluster, primary: usize, stop
         assert_eq!(value(&*rig.store, &key).await.as_deref(), Some("v"), "shard {primary}, round {rounds}");
         assert_eq!(rig.store.remove(std::slice::from_ref(&key)).await, Ok(1), "shard {primary}, round {rounds}");
         rounds += 1;
+        // tidy: waits because it paces the calls of a loop that ends with the fault
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     rounds
@@ -122,6 +123,7 @@ async fn all_nodes_down_and_back() {
     while outage.elapsed() < Duration::from_secs(4) {
         // Callers go on asking; that must not make more connections.
         fill(&*rig.store, &victim, "v").await.expect_err("down");
+        // tidy: waits because it paces the calls of a loop that ends with the fault
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let tries = (rig.metric(failed) - before.0, rig.metric(asked) - before.1);
