@@ -1,9 +1,11 @@
 //! `hydrant check`: everything that is wrong with a configuration, or the whole of it as it would take effect.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
+use crate::cli::exit::Exit;
+use crate::cli::{Out, config_file};
 use crate::config::{self, reference};
 
 /// Check a configuration, and show every value with where it came from.
@@ -19,42 +21,31 @@ pub struct Args {
     pub reference: bool,
 }
 
-/// The configuration can be used.
-pub const FINE: u8 = 0;
-/// It cannot (EX_USAGE of sysexits.h).
-pub const REFUSED: u8 = 64;
-
-/// Answers the exit code. The configuration goes to `out`; what is wrong or doubtful with it to `err`.
-pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+/// The configuration goes to the text; what is wrong or doubtful with it to the errors.
+pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io::Result<Exit> {
     if args.schema {
-        write!(out, "{}", config::schema())?;
-        return Ok(FINE);
+        write!(out.text, "{}", config::schema())?;
+        return Ok(Exit::Ok);
     }
     if args.reference {
-        write!(out, "{}", reference::markdown())?;
-        return Ok(FINE);
+        write!(out.text, "{}", reference::markdown())?;
+        return Ok(Exit::Ok);
     }
-    let file = file(args.file.clone(), env);
+    let file = config_file(args.file.clone(), env);
     match config::load(&file, env) {
         Ok(loaded) => {
-            write!(out, "{}", loaded.effective.render(&file.display().to_string()))?;
+            write!(out.text, "{}", loaded.effective.render(&file.display().to_string()))?;
             for warning in &loaded.warnings {
-                writeln!(err, "warning: {}", warning.render(&file))?;
+                writeln!(out.errors, "warning: {}", warning.render(&file))?;
             }
-            writeln!(err, "{}: fine, {}", file.display(), counted(loaded.warnings.len(), "warning"))?;
-            Ok(FINE)
+            writeln!(out.errors, "{}: fine, {}", file.display(), counted(loaded.warnings.len(), "warning"))?;
+            Ok(Exit::Ok)
         }
         Err(problems) => {
-            writeln!(err, "{problems}")?;
-            Ok(REFUSED)
+            writeln!(out.errors, "{problems}")?;
+            Ok(Exit::Usage)
         }
     }
-}
-
-/// Which file is meant: as given, else as the environment has it, else the one in this directory.
-pub fn file(given: Option<PathBuf>, env: &BTreeMap<String, String>) -> PathBuf {
-    let named = env.get("HYDRANT_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    given.or(named).unwrap_or_else(|| PathBuf::from("hydrant.yaml"))
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -69,7 +60,7 @@ fn counted(count: usize, what: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(text: &str, env: &[(&str, &str)]) -> (u8, String, String) {
+    fn check(text: &str, env: &[(&str, &str)]) -> (Exit, String, String) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("hydrant.yaml");
         std::fs::write(&path, text).expect("writes");
@@ -77,7 +68,7 @@ mod tests {
         env.insert("HYDRANT_CONFIG".to_owned(), path.display().to_string());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let args = Args { file: None, schema: false, reference: false };
-        let code = run(&args, &env, &mut out, &mut err).expect("writes");
+        let code = run(&args, &env, &mut Out { text: &mut out, errors: &mut err }).expect("writes");
         let told =
             |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(dir.path().to_str().expect("UTF-8"), "");
         (code, told(out), told(err))
@@ -87,7 +78,7 @@ mod tests {
     fn a_good_file_is_shown_as_it_takes_effect() {
         let text = "group: shop\nredis: { mode: cluster, nodes: [a], password: hunter2, tls: {} }\n";
         let (code, out, err) = check(text, &[("HYDRANT__WORKERS", "3")]);
-        assert_eq!(code, FINE);
+        assert_eq!(code, Exit::Ok);
         assert!(out.starts_with("group: shop                                      # /hydrant.yaml:1\n"), "{out}");
         assert!(
             out.contains("workers: 3                                       # environment HYDRANT__WORKERS\n"),
@@ -100,15 +91,15 @@ mod tests {
     #[test]
     fn a_bad_file_is_refused_with_64_and_nothing_on_the_first_stream() {
         let (code, out, err) = check("group: shop\ncolour: red\n", &[]);
-        assert_eq!((code, out.as_str()), (REFUSED, ""));
+        assert_eq!((code, out.as_str()), (Exit::Usage, ""));
         assert!(err.ends_with("/hydrant.yaml: 2 problems\n"), "{err}");
     }
 
     #[test]
     fn the_file_is_the_one_named_then_the_environments_then_the_one_here() {
         let env = BTreeMap::from([("HYDRANT_CONFIG".to_owned(), "b.yaml".to_owned())]);
-        assert_eq!(file(Some("a.yaml".into()), &env), PathBuf::from("a.yaml"));
-        assert_eq!(file(None, &env), PathBuf::from("b.yaml"));
-        assert_eq!(file(None, &BTreeMap::new()), PathBuf::from("hydrant.yaml"));
+        assert_eq!(config_file(Some("a.yaml".into()), &env), PathBuf::from("a.yaml"));
+        assert_eq!(config_file(None, &env), PathBuf::from("b.yaml"));
+        assert_eq!(config_file(None, &BTreeMap::new()), PathBuf::from("hydrant.yaml"));
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 use crate::domain::secret::Secret;
 use crate::domain::template::Params;
 
-/// Longest id or attribute: they become parts of keys, which end at 1,024 bytes.
+/// Longest user id: it becomes part of keys, which end at 1,024 bytes.
 pub const MAX_FACT_BYTES: usize = 256;
+/// Longest attribute: most choose a cohort or stand in a source's path; one in a key still meets the key's own limit.
+pub const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 /// Longest session token; a backend's header limit (8 KiB in most servers) ends it anyway.
 pub const MAX_SESSION_BYTES: usize = 8_192;
 /// Tenants stand in keys and channel names of all their users.
@@ -69,7 +71,7 @@ impl Subject {
             return Err(SubjectError::TooManyAttributes);
         }
         for (_, value) in attributes.iter() {
-            check("attributes", value, MAX_FACT_BYTES)?;
+            check("attributes", value, MAX_ATTRIBUTE_BYTES)?;
         }
         Ok(Self { user, session, tenant, attributes })
     }

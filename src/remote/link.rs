@@ -30,6 +30,8 @@ const QUEUED: usize = 8_192;
 const AWAITED: usize = 16_384;
 /// Bytes put together for one write: as many as a socket buffer takes at once.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes of one read at least.
+const READ_BYTES: usize = 16 * 1024;
 /// One reply's bytes. A key that holds more was not put there by us, and could fill the pod's memory.
 const REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// Buffers that grew over this for a large value are given back when they are empty.
@@ -123,6 +125,8 @@ pub async fn drive(wire: Wire, mut inlet: Inlet) {
     tokio::pin!(broken_off);
 
     loop {
+        // Without it a read takes only what is left of the buffer, a few bytes at a time.
+        inbox.reserve(READ_BYTES);
         let room = outbox.is_empty() && replies.awaited.len() < AWAITED;
         tokio::select! {
             biased;

@@ -385,3 +385,7 @@ impl Stand {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

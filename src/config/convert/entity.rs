@@ -7,9 +7,10 @@ use crate::config::file::entity as file;
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::Size;
 use crate::domain::entity::{
-    Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Ttl, TtlError, Writers,
+    Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Writers,
 };
 use crate::domain::projection::{Projection, Spec};
+use crate::domain::ttl::{Ttl, TtlError};
 use crate::source::http;
 
 pub type Entities = BTreeMap<Name, Entity>;

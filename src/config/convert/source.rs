@@ -31,10 +31,6 @@ impl Context<'_> {
             let problem = format!("a call may take {timeout}, but the claim it fills under ends after {life}");
             self.problem(&at("timeout"), problem, "make it shorter, or `fill.claim_life` longer");
         }
-        if connect_timeout > timeout {
-            let problem = format!("longer than the whole call may take ({timeout})");
-            self.problem(&at("connect_timeout"), problem, "make it shorter than `timeout`");
-        }
         let carries_credentials = auth.session.is_some() || auth.service.is_some();
         if carries_credentials && origin.is_in_the_clear() {
             let hint = "use https: whoever sees the network can take the credentials";
@@ -47,7 +43,8 @@ impl Context<'_> {
         Config {
             origin: origin.text,
             timeout: timeout.0,
-            connect_timeout: connect_timeout.0,
+            // A call ends with its own timeout, connected or not.
+            connect_timeout: connect_timeout.0.min(timeout.0),
             session,
             service,
             concurrency,

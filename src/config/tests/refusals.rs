@@ -160,11 +160,6 @@ fn sources() {
             "timeout: 10s, auth:",
             "sources.api.http.timeout: a call may take 10s, but the claim it fills under ends after 10s",
         ),
-        (
-            "auth:",
-            "connect_timeout: 4s, auth:",
-            "sources.api.http.connect_timeout: longer than the whole call may take (3s)",
-        ),
         ("auth:", "tls: { key: /k }, auth:", "sources.api.http.tls.certificate: a key without its certificate"),
         ("auth:", "retries: 11, auth:", "sources.api.http.retries: `11` is out of range, 0 to 10"),
         ("  api:", "  \"a b\": { http: { origin: \"https://a\" } }\n  api:", "sources.a b: this is not a name"),

@@ -1,8 +1,13 @@
 //! What the tests build with. Everything starts on a free port or in memory and ends when it is dropped.
 
 pub mod catalog;
+pub mod certificates;
 pub mod certs;
+pub mod door;
+pub mod origin;
+pub mod peer;
 pub mod redis;
+pub mod sidecar;
 pub mod store;
 pub mod stub;
 pub mod wait;

@@ -124,6 +124,18 @@ impl RedisServer {
         redis::from_redis_value(self.command(parts)).expect("text")
     }
 
+    /// Every key and its value, one a line.
+    pub fn dump(&self) -> String {
+        let Value::Array(keys) = self.command(&["KEYS", "*"]) else { return String::new() };
+        let mut lines: Vec<String> = keys
+            .into_iter()
+            .filter_map(|key| redis::from_redis_value::<String>(key).ok())
+            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .collect();
+        lines.sort();
+        lines.concat()
+    }
+
     pub async fn wait_until_up(&self) {
         until("a server that answers PING", async || self.try_command(&["PING"]).is_ok()).await;
     }
@@ -220,7 +232,16 @@ impl RedisCluster {
 
     fn spawn_node(certs: Option<&Certs>) -> (RedisServer, String) {
         let bus = free_port().to_string();
-        let mut args = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus];
+        let mut args = vec![
+            "--cluster-enabled",
+            "yes",
+            "--cluster-require-full-coverage",
+            "no",
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-port",
+            &bus,
+        ];
         args.extend(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "on-empty-db"]);
         if certs.is_some() {
             args.extend(["--tls-cluster", "yes", "--tls-replication", "yes"]);
@@ -248,6 +269,11 @@ impl RedisCluster {
             })
             .await;
         }
+    }
+
+    /// The value at a key, read from the primary that owns it as an app would.
+    pub fn get(&self, key: &str) -> Option<String> {
+        redis::from_redis_value(self.nodes[self.owner(key)].command(&["GET", key])).expect("a string or nothing")
     }
 
     pub fn seeds(&self) -> Vec<Address> {
