@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,6 +34,7 @@ use crate::remote;
 use crate::source::http::HttpSource;
 use crate::source::{self, http};
 use crate::tasks::{Deaths, Ended, Tasks};
+use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
 
 /// A process that serves.
@@ -71,7 +71,7 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let (phase, serving) = phase::channel();
         let mut registry = telemetry::metrics::registry(clock);
-        tracing::info!(version = crate::cli::VERSION, group, "starting");
+        tracing::info!(version = crate::VERSION, group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let store = store_of(store, &tasks, &random, &mut registry);

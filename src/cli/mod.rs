@@ -16,10 +16,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::VERSION;
 use crate::cli::exit::Exit;
-
-/// With the commit, since "which version runs here?" is asked about builds, not releases.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HYDRANT_COMMIT"), ")");
 
 /// Keeps a shared Redis warm and true while applications go on reading it directly.
 #[derive(Debug, Parser)]

@@ -275,6 +275,29 @@ async fn too_much_at_once_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_stopped_reading_does_not_fill_our_memory() {
+    let (rig, _deaf) = Rig::up().await;
+    let value = vec![b'x'; 1024 * 1024];
+    let write = || rig.node.call(Op::Commit, Request::one(&[b"SET", b"k", &value]));
+    let replies = join_all((0..40).map(|_| write())).await;
+    let refused = replies.iter().filter(|reply| **reply == Err(StoreError::Overloaded)).count();
+    assert!((5..10).contains(&refused), "{refused} of 40 MiB were refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_other_slots_is_found_out() {
+    let (rig, mut peer) = Rig::up().await;
+    for (reply, agrees) in [(":0\r\n", Some(false)), ("-NOPERM not allowed\r\n", Some(true))] {
+        let serve = async {
+            assert_eq!(peer.hear().await.len(), 10);
+            peer.say(&reply.repeat(10)).await;
+        };
+        let (answer, ()) = tokio::join!(crate::remote::discover::agrees_on_slots(&rig.node), serve);
+        assert_eq!(answer, agrees);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_wait_for_the_first_connection() {
     let mut rig = Rig::new();
     let mut peer = rig.accept().await;

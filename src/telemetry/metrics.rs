@@ -11,12 +11,15 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
 use crate::domain::clock::Clock;
 
 /// Linux counts processor time in hundredths of a second, on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What every module registers with; named here so that `app` can pass it round without knowing the crate.
+pub type Registry = prometheus_client::registry::Registry;
 
 /// A registry that knows of the process; modules add their own.
 pub fn registry(clock: Clock) -> Registry {

@@ -2,7 +2,6 @@
 //! temporary folder, killed by their pid when dropped.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub struct RedisServer {
     args: Vec<String>,
     password: Option<String>,
     child: Child,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 pub struct RedisCluster {
@@ -91,7 +90,7 @@ impl RedisServer {
         }
         all.extend(args.iter().filter(|arg| **arg != "--sentinel").map(|arg| (*arg).to_owned()));
         let child = launch(&all);
-        Self { port, tls_port, args: all, password: password.map(str::to_owned), child, dir }
+        Self { port, tls_port, args: all, password: password.map(str::to_owned), child, _dir: dir }
     }
 
     pub fn address(&self) -> Address {
@@ -160,10 +159,6 @@ impl RedisServer {
 
     pub fn resume(&self) {
         self.signal("-CONT");
-    }
-
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 
     fn signal(&self, signal: &str) {
