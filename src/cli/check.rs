@@ -66,12 +66,12 @@ mod tests {
         std::fs::write(&path, text).expect("writes");
         let mut env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         env.insert("HYDRANT_CONFIG".to_owned(), path.display().to_string());
-        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let (mut text, mut errors) = (Vec::new(), Vec::new());
         let args = Args { file: None, schema: false, reference: false };
-        let code = run(&args, &env, &mut Out { text: &mut out, errors: &mut err }).expect("writes");
+        let code = run(&args, &env, &mut Out { text: &mut text, errors: &mut errors }).expect("writes");
         let told =
             |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").replace(dir.path().to_str().expect("UTF-8"), "");
-        (code, told(out), told(err))
+        (code, told(text), told(errors))
     }
 
     #[test]

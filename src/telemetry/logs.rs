@@ -170,14 +170,31 @@ where
     }
 }
 
-fn remember<S>(id: &Id, cx: &Context<'_, S>, record: impl FnOnce(&mut Fields))
+/// Every call makes a span, so this looks at one field and copies no other.
+fn remember<S>(id: &Id, cx: &Context<'_, S>, record: impl FnOnce(&mut FindTraceId))
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let mut fields = Fields::default();
-    record(&mut fields);
-    if let (Some(span), Some(Value::String(trace))) = (cx.span(id), fields.map.remove("trace_id")) {
+    let mut found = FindTraceId(None);
+    record(&mut found);
+    if let (Some(trace), Some(span)) = (found.0, cx.span(id)) {
         span.extensions_mut().replace(TraceId(trace));
+    }
+}
+
+struct FindTraceId(Option<String>);
+
+impl Visit for FindTraceId {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "trace_id" {
+            self.0 = Some(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "trace_id" {
+            self.0 = Some(format!("{value:?}"));
+        }
     }
 }
 
