@@ -26,7 +26,10 @@ fn loaded(text: &str, pairs: &[(&str, &str)]) -> Loaded {
 }
 
 fn refused(text: &str, pairs: &[(&str, &str)]) -> Problems {
-    load_text(text, Path::new("test.yaml"), &env(pairs)).expect_err("refused")
+    match load_text(text, Path::new("test.yaml"), &env(pairs)) {
+        Ok(loaded) => panic!("taken, and not refused:\n{}", loaded.effective),
+        Err(problems) => problems,
+    }
 }
 
 /// The smallest configuration that fills something.

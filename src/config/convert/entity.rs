@@ -33,6 +33,7 @@ impl Context<'_> {
                 self.problem(&format!("{path}.max_bytes"), problem, hint);
             }
             self.not_yet(&path, &entity);
+            self.unreachable_size(&path, &entity, sources);
             entities.extend(self.entity(&path, &name, entity, sources).map(|entity| (name, entity)));
         }
         self.unused_sources(sources);
@@ -108,6 +109,16 @@ impl Context<'_> {
         }
         if matches!(entity.class, file::Class::Critical) {
             warn("class", "critical entities are not kept in local memory yet");
+        }
+    }
+
+    /// A bound that the source's own, which is smaller, always meets first.
+    fn unreachable_size(&mut self, path: &str, entity: &file::Entity, sources: &Sources) {
+        let source = entity.load.as_ref().and_then(|load| sources.get(load.source.as_str()));
+        if let Some(source) = source.filter(|source| source.max_bytes < entity.max_bytes.usize()) {
+            let read = Size(u64::try_from(source.max_bytes).unwrap_or(u64::MAX));
+            let problem = format!("the source's answers are read up to {read} only");
+            self.warning(&format!("{path}.max_bytes"), problem, "raise the source's `http.max_bytes`, or lower this");
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Http {
     #[serde(default = "timeout")]
     #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
     pub timeout: Span,
-    /// How long a connection may take.
+    /// How long a connection may take, within `timeout`.
     #[serde(default = "connect_timeout")]
     #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
     pub connect_timeout: Span,

@@ -160,11 +160,6 @@ fn sources() {
             "timeout: 10s, auth:",
             "sources.api.http.timeout: a call may take 10s, but the claim it fills under ends after 10s",
         ),
-        (
-            "auth:",
-            "connect_timeout: 4s, auth:",
-            "sources.api.http.connect_timeout: longer than the whole call may take (3s)",
-        ),
         ("auth:", "tls: { key: /k }, auth:", "sources.api.http.tls.certificate: a key without its certificate"),
         ("auth:", "retries: 11, auth:", "sources.api.http.retries: `11` is out of range, 0 to 10"),
         ("  api:", "  \"a b\": { http: { origin: \"https://a\" } }\n  api:", "sources.a b: this is not a name"),
@@ -205,8 +200,8 @@ fn entities() {
         ),
         (
             "ttl: 5m",
-            "max_bytes: 2MiB, ttl: 5m",
-            "entities.user.max_bytes: a value of 2MiB would not fit into a request",
+            "max_bytes: 8MiB, ttl: 5m",
+            "entities.user.max_bytes: a value of 8MiB would not fit into a request",
         ),
     ] {
         assert_eq!(with(part, by), expected, "{by}");
@@ -298,11 +293,11 @@ fn prehydrate_and_listen() {
         ("listen: { socket: api.sock }".to_owned(), "listen.socket: `api.sock` is not an absolute path"),
         ("listen: { remote: {} }".to_owned(), "listen.remote: `remote` is not in this version yet"),
         (
-            "listen: { limits: { message: 2MiB } }".to_owned(),
-            "listen.limits.message: larger than `value_message` (1088KiB)",
+            "listen: { limits: { message: 8MiB, value_message: 7MiB } }".to_owned(),
+            "listen.limits.message: larger than `value_message` (7MiB)",
         ),
         (
-            "listen: { limits: { value_message: 32MiB } }".to_owned(),
+            "listen: { limits: { value_message: 32MiB, in_flight_bytes: 16MiB } }".to_owned(),
             "listen.limits.value_message: one request may have 32MiB, all together only 16MiB",
         ),
     ] {
