@@ -95,7 +95,7 @@ impl Sidecar {
     }
 
     fn idle_memory(&self, runtime: &Runtime) -> Memory {
-        runtime.block_on(tokio::time::sleep(Duration::from_secs(2)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await });
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("Linux, and ours");
         let of = |field: &str| {

@@ -71,8 +71,9 @@ pub struct File {
 }
 
 /// A sidecar gets a core or less: a second thread keeps one busy call from stopping the others.
+// One: a sidecar shares its pod's processors with the app, and one thread serves thousands of logins a second.
 fn default_workers() -> usize {
-    2
+    1
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

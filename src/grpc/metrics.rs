@@ -74,6 +74,10 @@ impl Metrics {
         registry.register("panics", "Calls that met a defect and panicked", metrics.panics.clone());
         registry.register("connections", "Connections open", metrics.connections.clone());
         let help = "Connections that ended, by cause";
+        // A cause that never was is a zero, not a hole.
+        for end in [ConnectionEnd::Closed, ConnectionEnd::OverLimit, ConnectionEnd::Broken, ConnectionEnd::Cut] {
+            let _ = metrics.connections_ended.get_or_create(&EndLabels { cause: end.as_str() });
+        }
         registry.register("connections_ended", help, metrics.connections_ended.clone());
         registry.register("accept_errors", "Connections that could not be accepted", metrics.accept_errors.clone());
         metrics
