@@ -85,6 +85,7 @@ impl Sidecar {
             let asked = async { self.client().await.ok()?.is_healthy().await.ok() };
             match asked.await {
                 Some(true) => return,
+                // tidy: waits because it asks again and again until the answer comes
                 _ => tokio::time::sleep(Duration::from_micros(500)).await,
             }
         }
@@ -95,6 +96,7 @@ impl Sidecar {
     }
 
     fn idle_memory(&self, runtime: &Runtime) -> Memory {
+        // tidy: waits because idle is what is measured
         runtime.block_on(async { tokio::time::sleep(Duration::from_secs(2)).await });
         let rollup =
             std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("Linux, and ours");

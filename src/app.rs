@@ -22,6 +22,7 @@ use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::source::Source;
 use crate::domain::store::Store;
+use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
 use crate::fill::{self, Filler};
 use crate::grpc::listen::Listeners;
@@ -71,7 +72,7 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let (phase, serving) = phase::channel();
         let mut registry = telemetry::metrics::registry(clock);
-        tracing::info!(version = crate::VERSION, group, "starting");
+        tracing::info!(version = VERSION, group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let store = store_of(store, &tasks, &random, &mut registry);
@@ -153,7 +154,9 @@ impl App {
 
 fn store_of(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> Arc<dyn Store> {
     match store {
-        config::Store::Redis(config) => remote::build(*config, tasks, random.clone(), registry),
+        config::Store::Redis(config) => {
+            remote::build(*config, tasks, random.clone(), remote::metrics::Metrics::register(registry))
+        }
         config::Store::Memory(bounds) => Arc::new(MemoryStore::new(bounds, random.clone())),
     }
 }

@@ -24,6 +24,3 @@ pub mod remote;
 pub mod source;
 pub mod tasks;
 pub mod telemetry;
-
-/// With the commit, since "which version runs here?" is asked about builds, not releases.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("HYDRANT_COMMIT"), ")");

@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::VERSION;
 use crate::cli::exit::Exit;
+use crate::domain::version::VERSION;
 
 /// Keeps a shared Redis warm and true while applications go on reading it directly.
 #[derive(Debug, Parser)]

@@ -26,3 +26,4 @@ pub mod switch;
 pub mod template;
 pub mod trace;
 pub mod ttl;
+pub mod version;

@@ -3,7 +3,6 @@
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::codec::Decoder;
@@ -67,7 +66,7 @@ impl Rig {
             primary_only: true,
             tasks: tasks.0.clone(),
             random: Random::from_seed(1),
-            metrics: Metrics::new(&mut Registry::default()),
+            metrics: Metrics::register(&mut Default::default()),
             nudge: Notify::new(),
         };
         let address = Address { host: "peer".to_owned(), port: 1 };

@@ -9,6 +9,7 @@ use hydrant::domain::random::Random;
 use hydrant::domain::store::{Claimed, Committed, Refusal, Store, StoreError, StoreState};
 use hydrant::remote::connect::{Dial, Network, Stream};
 use hydrant::remote::error::ConnectError;
+use hydrant::remote::metrics::Metrics;
 use hydrant::remote::{Address, Mode, build_over};
 use hydrant::tasks::Tasks;
 use prometheus_client::registry::Registry;
@@ -143,7 +144,7 @@ async fn a_server_without_functions_gets_scripts() {
     let (tasks, _deaths) = Tasks::new();
     let dial = Arc::new(Older(Network { tls: None }, tasks.clone()));
     let config = config(Mode::Standalone { address: server.address() });
-    let store = build_over(dial, config, &tasks, Random::from_seed(1), &mut Registry::default());
+    let store = build_over(dial, config, &tasks, Random::from_seed(1), Metrics::register(&mut Registry::default()));
     let key = key("k");
     let held = claim(&*store, miss(&key)).await;
     server.command(&["SCRIPT", "FLUSH"]);
