@@ -350,6 +350,10 @@ pub fn cases() -> Vec<Case> {
             "the source lags, absence passes the floor",
             Fill { protocol: Protocol::AbsentPassesFloor, ..lags_absent },
         ),
-        Case::violates(MODEL, "REPLACE, and a REMOVE that leaves no floor", Fill { updates: &[Remove, Replace], ..right }),
+        Case::violates(
+            MODEL,
+            "REPLACE, and a REMOVE that leaves no floor",
+            Fill { updates: &[Remove, Replace], ..right },
+        ),
     ]
 }

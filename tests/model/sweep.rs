@@ -2,7 +2,8 @@
 //!
 //! Steps of the protocol: a pass deletes each key it sees with its guard; a second pass begins when every claim that was
 //! taken before the request has ended (F later); only then is the sweep done. A remembered absence has no key, only a
-//! guard: a pass must see guards too. One key stands for all; a pass meets it at some moment of its own.
+//! guard: a pass must see guards too. That does not spare the second pass: SCAN meets key and guard at different moments,
+//! in either order, and between them a fill can turn the one into the other. One member stands for all.
 
 use crate::world::{Case, Steps, Version, Who, World};
 
@@ -38,6 +39,15 @@ pub struct State {
     guard: Guard,
     fillers: [Filler; 3],
     sweep: SweepAt,
+    /// What this pass has met already.
+    met: Met,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Met {
+    Nothing,
+    Key,
+    Guard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +96,7 @@ impl World for Sweep {
     fn start(&self) -> State {
         let filler = Filler { at: FillAt::Start, value: 0, early: Early::No };
         let (key, guard, sweep) = (None, Guard::Free, SweepAt::Start);
-        State { source: 0, acked: 0, key, guard, fillers: [filler; 3], sweep }
+        State { source: 0, acked: 0, key, guard, fillers: [filler; 3], sweep, met: Met::Nothing }
     }
 
     fn steps(&self, now: &State, steps: &mut Steps<State>) {
@@ -98,11 +108,13 @@ impl World for Sweep {
                 steps.add(who, "changes the source", State { source: now.source + 1, ..to(SweepAt::Changed) });
             }
             (SweepAt::Changed, _) => steps.add(who, "asks for a sweep", to(SweepAt::Asked)),
-            (SweepAt::Asked, Passes::One) => steps.add(who, "passes", self.pass(to(SweepAt::SecondPassed))),
-            (SweepAt::Asked, _) => steps.add(who, "passes", self.pass(to(SweepAt::FirstPassed))),
-            (SweepAt::FirstPassed, Passes::TwoApart) => steps.add(Who::Redis, "F goes by", end_early(&to(SweepAt::Waited))),
+            (SweepAt::Asked, Passes::One) => self.pass(SweepAt::SecondPassed, now, steps),
+            (SweepAt::Asked, _) => self.pass(SweepAt::FirstPassed, now, steps),
+            (SweepAt::FirstPassed, Passes::TwoApart) => {
+                steps.add(Who::Redis, "F goes by", end_early(&to(SweepAt::Waited)))
+            }
             (SweepAt::FirstPassed, _) => steps.add(who, "begins again", to(SweepAt::Waited)),
-            (SweepAt::Waited, _) => steps.add(who, "passes again", self.pass(to(SweepAt::SecondPassed))),
+            (SweepAt::Waited, _) => self.pass(SweepAt::SecondPassed, now, steps),
             (SweepAt::SecondPassed, _) => {
                 steps.add(who, "is done", State { acked: now.source, ..to(SweepAt::Done) });
             }
@@ -159,10 +171,25 @@ impl Sweep {
         }
     }
 
-    fn pass(&self, now: State) -> State {
-        match (now.key, self.sees) {
-            (None, Sees::Keys) => now,
-            (None, Sees::KeysAndGuards) | (Some(_), _) => State { key: None, guard: Guard::Free, ..now },
+    /// Whatever a pass sees it deletes whole: key and guard in one command.
+    fn pass(&self, then: SweepAt, now: &State, steps: &mut Steps<State>) {
+        let who = Who::Updater(0);
+        let gone = State { key: None, guard: Guard::Free, ..*now };
+        if now.met != Met::Key {
+            let (sweep, met) = match (now.met, self.sees) {
+                (Met::Nothing, Sees::KeysAndGuards) => (now.sweep, Met::Key),
+                (_, _) => (then, Met::Nothing),
+            };
+            let seen = if now.key.is_some() { gone } else { *now };
+            steps.add(who, "passes where the key would be", State { sweep, met, ..seen });
+        }
+        if now.met != Met::Guard && self.sees == Sees::KeysAndGuards {
+            let (sweep, met) = match now.met {
+                Met::Nothing => (now.sweep, Met::Guard),
+                Met::Key | Met::Guard => (then, Met::Nothing),
+            };
+            let seen = if now.guard != Guard::Free { gone } else { *now };
+            steps.add(who, "passes where the guard would be", State { sweep, met, ..seen });
         }
     }
 }
@@ -186,6 +213,7 @@ pub fn cases() -> Vec<Case> {
         Case::holds(MODEL, "two passes, F apart, over keys and guards, 3 fills", Sweep { exists_from: 1, ..right }),
         Case::holds(MODEL, "two passes, F apart, over keys, nothing absent", keys),
         Case::mutant("M19", MODEL, "one pass", Sweep { passes: Passes::One, ..keys }),
+        Case::mutant("M19", MODEL, "one pass, over keys and guards", Sweep { passes: Passes::One, ..right }),
         Case::violates(MODEL, "two passes in a row", Sweep { passes: Passes::TwoInARow, ..keys }),
         Case::violates(MODEL, "two passes over keys, a member was absent", Sweep { exists_from: 1, ..keys }),
     ]

@@ -182,7 +182,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::holds(MODEL, "registered before the fetch, 2 fills, 2 invalidations", calm),
         Case::holds(MODEL, "the same with a failover, WAIT before the commit", right),
-        Case::violates(MODEL, "the registration's reply is not awaited", Tags { registers: Registers::BeforeCommit, ..calm }),
+        Case::violates(
+            MODEL,
+            "the registration's reply is not awaited",
+            Tags { registers: Registers::BeforeCommit, ..calm },
+        ),
         Case::violates(MODEL, "registered after the commit", Tags { registers: Registers::AfterCommit, ..calm }),
         Case::violates(MODEL, "a failover, no WAIT for the registration", Tags { failovers: 1, ..calm }),
         Case::violates(

@@ -123,10 +123,6 @@ impl<D: Copy + PartialEq> Shard<D> {
         Sent { epoch: self.epoch, copied: nothing_to_send }
     }
 
-    pub fn lags(&self) -> bool {
-        self.live != self.copy
-    }
-
     /// Also the moment at which every connection's last write is known to be copied: see [`Sent::catch_up`].
     pub fn replicate(&mut self) {
         self.copy = self.live;
@@ -194,6 +190,7 @@ impl Case {
 }
 
 /// Explores every case, prints the table (with `--nocapture`), and complains of all that came out wrong.
+#[expect(clippy::print_stdout, reason = "the table is what a test run with `--nocapture` is for")]
 pub fn judge(cases: Vec<Case>) {
     let (mut table, mut wrong) = (String::new(), String::new());
     for Case { model, variant, mutant, expected, explore } in cases {
@@ -218,7 +215,11 @@ pub fn judge(cases: Vec<Case>) {
 /// Breadth first, so that a counterexample is a shortest one; one thread, so that it is always the same one.
 fn explore(world: impl World) -> Explored {
     let started = Instant::now();
-    let checker = Explorer { world, found: AtomicBool::new(false) }.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Explorer { world, found: AtomicBool::new(false) }
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let found = checker.discovery(KEPT).or_else(|| checker.discovery(FINISHED));
     let why = found.map(|path| {
         let last = *path.last_state();
