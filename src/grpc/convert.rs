@@ -18,7 +18,7 @@ use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
 use crate::grpc::pb::prehydrate_request::Who;
-use crate::prehydrate::request::{Freshness, MemberRef, Planned, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{Exclusion, Freshness, MemberRef, Planned, Reason, Report, Request, Status, Wait};
 
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;
@@ -203,18 +203,25 @@ fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
     }
 }
 
-fn planned_out(planned: Planned) -> pb::PlannedFill {
+fn planned_out((planned, exclusion): (Planned, Option<Exclusion>)) -> pb::PlannedFill {
     let Planned { member, reason } = planned;
-    let explanation = match reason {
-        Reason::Requested => "the caller named it",
-        Reason::Always => "the configuration always wants it",
+    let explanation = match (exclusion, reason) {
+        (None, Reason::Requested) => "the caller named it",
+        (None, Reason::Always) => "the configuration always wants it",
+        (Some(Exclusion::Disabled), _) => "filling is switched off",
+        (Some(Exclusion::Denied), _) => "it belongs to another subject or tenant",
+    };
+    let exclusion = match exclusion {
+        None => pb::PlanExclusion::Unspecified,
+        Some(Exclusion::Disabled) => pb::PlanExclusion::Disabled,
+        Some(Exclusion::Denied) => pb::PlanExclusion::Denied,
     };
     pb::PlannedFill {
         key: shown::key(&member),
         source: source_of(&member),
         score: score(reason),
         plan_reason: reason_out(reason).into(),
-        exclusion: pb::PlanExclusion::Unspecified.into(),
+        exclusion: exclusion.into(),
         explanation: explanation.to_owned(),
         expected_bytes: 0,
         expected_elapsed: None,

@@ -51,8 +51,8 @@ pub struct Report {
     pub status: Status,
     /// What became of each resource, and why it was in the plan; empty unless waited for.
     pub resources: Vec<(Reason, Resource)>,
-    /// What would be filled; empty unless it was a dry run.
-    pub plan: Vec<Planned>,
+    /// What would be filled, and after it what would not, and why not; empty unless it was a dry run.
+    pub plan: Vec<(Planned, Option<Exclusion>)>,
     /// When trying again helps; only where shed.
     pub retry_after: Option<Duration>,
     pub elapsed: Duration,
@@ -86,6 +86,15 @@ pub enum Reason {
     Requested,
     /// The configuration names it for every login.
     Always,
+}
+
+/// Why what was asked for would not be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Fills are switched off for all, for this subject or for the entity.
+    Disabled,
+    /// It belongs to another subject or tenant.
+    Denied,
 }
 
 impl Planned {

@@ -21,7 +21,7 @@ use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::local::memory::MemoryStore;
-use hydrant::prehydrate::request::{Freshness, MemberRef, Report, Request, Status, Wait};
+use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Planned, Report, Request, Status, Wait};
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::{domain::catalog::Catalog, local};
@@ -298,9 +298,27 @@ async fn a_dry_run_shows_the_plan_and_asks_nobody() {
     let world = world(vec![subject_draft("user"), draft("a")], &["user"], StubSource::open());
     let report = world.run(Request { wait: Wait::DryRun, ..login("7", vec![member("a", "1")]) }).await;
     assert_eq!(report.status, Status::Planned);
-    let keys: Vec<String> = report.plan.iter().map(|planned| planned.member.key.to_string()).collect();
+    let keys: Vec<String> = report.plan.iter().map(|(planned, _)| planned.member.key.to_string()).collect();
     assert_eq!(keys, ["a:1", "user:7"]);
     assert!(world.source.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_says_what_would_not_be_filled_and_why() {
+    let drafts = || vec![subject_draft("user"), draft("a"), draft("b")];
+    let world = world(drafts(), &[], StubSource::open());
+    let plan = async |switch| {
+        world.live.replace(settings(catalog(drafts()), switch, world.source.clone()));
+        let members = vec![member("user", "8"), member("b", "1"), member("a", "1")];
+        let report = world.run(Request { wait: Wait::DryRun, ..login("7", members) }).await;
+        let line = |(planned, why): &(Planned, Option<Exclusion>)| (planned.member.key.to_string(), *why);
+        report.plan.iter().map(line).collect::<Vec<_>>()
+    };
+    let (disabled, denied) = (Some(Exclusion::Disabled), Some(Exclusion::Denied));
+    let b_off = Switch { entities: BTreeMap::from([(name("b"), false)]), ..Switch::default() };
+    assert_eq!(plan(b_off).await, [("a:1".into(), None), ("b:1".into(), disabled), ("user:8".into(), denied)]);
+    let nobody = Switch { percent: 0, ..Switch::default() };
+    assert_eq!(plan(nobody).await, [("b:1".into(), disabled), ("a:1".into(), disabled), ("user:8".into(), denied)]);
 }
 
 #[tokio::test(start_paused = true)]
