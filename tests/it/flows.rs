@@ -114,6 +114,17 @@ async fn what_was_asked_for_and_what_is_always_filled_stands_at_the_apps_keys() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subject_that_no_key_can_hold_is_refused_by_its_field() {
+    let world = world(vec![subject_draft("user"), draft("role")], &["user"], StubSource::open());
+    let refused = async |user| world.prehydrate.run(login(user, vec![member("role", "3")])).await.expect_err("refused");
+    for user in ["a{b}", "a\nb"] {
+        let error = refused(user).await;
+        assert_eq!((error.kind, error.fields[0].path.as_str()), (Kind::InvalidField, "subject.user_id"), "{error}");
+    }
+    assert!(world.source.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_goes_only_where_it_is_asked_for() {
     let world = world(vec![subject_draft("user"), draft("role")], &["user"], StubSource::open());
     world.run(login("7", vec![member("role", "3")])).await;
