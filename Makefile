@@ -15,7 +15,8 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## a login before and after Hydrant; needs nothing but Rust
-	cargo run --quiet --locked -- demo
+	@cargo build --locked # says what it does: the first time it takes minutes
+	@cargo run --quiet --locked -- demo
 
 test: ## install what the tests need, then run them all
 	scripts/prepare test

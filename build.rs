@@ -3,7 +3,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through its environment")]
 
-use std::{env, fs, path::PathBuf};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -44,11 +45,17 @@ const SECRET_MESSAGES: [&str; 7] = [
 /// HYDRANT_COMMIT instead.
 fn commit_for_version() {
     println!("cargo:rerun-if-env-changed=HYDRANT_COMMIT");
-    println!("cargo:rerun-if-changed=.git/HEAD");
-    let from_git = || {
-        let out = std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
-        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
-    };
+    // Every commit and checkout adds a line to it; HEAD itself changes with the branch alone. A file that is not there
+    // would count as changed each time, and all be compiled anew.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let from_git = || git(&["rev-parse", "--short=12", "HEAD"]);
     let commit = env::var("HYDRANT_COMMIT").ok().or_else(from_git).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=HYDRANT_COMMIT={commit}");
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let out = std::process::Command::new("git").args(args).output().ok()?;
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }

@@ -198,7 +198,7 @@ impl Context<'_> {
         self.secrets.stage(&mut self.staged, path, secret)
     }
 
-    /// A certificate or key. It is read at every connect, and may be mounted later: a warning is enough.
+    /// A certificate or key for Redis. It is read at every connect, and may be mounted later: a warning is enough.
     fn readable(&mut self, path: &str, file: Option<&Path>) {
         if file.is_some_and(|file| std::fs::File::open(file).is_err()) {
             self.warning(path, "the file cannot be read now", "it is read at every connect: mount it before then");

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::problem::unreadable;
+
 /// A token or a password; anything longer is the wrong file.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
@@ -127,7 +129,7 @@ impl fmt::Display for Via {
 /// The text of a secret file without the line break that editors put at its end.
 pub fn read_secret(path: &Path) -> Result<String, Fault> {
     let fault = |why: &str| Fault::File { path: path.display().to_string(), why: why.to_owned() };
-    let cannot = |error: std::io::Error| fault(&format!("cannot be read: {}", error.kind()));
+    let cannot = |error: std::io::Error| fault(&format!("cannot be read: {}", unreadable(&error)));
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(fault("is not a file"));
     }

@@ -110,7 +110,7 @@ pub struct Prehydrate {
     /// The longest a plan may wait for its turn before it is shed.
     #[schemars(extend("x-least" = "1ms", "x-most" = "10s"))]
     pub queue: Span,
-    /// Items of one plan.
+    /// Items of one plan, besides those that a caller names.
     #[schemars(range(min = 1, max = 256))]
     pub items: usize,
 }

@@ -156,7 +156,7 @@ fn read(path: &Path) -> Result<String, Problems> {
     let one = |problem: String, hint: &str| Problems::new(path, vec![Problem::new("", problem).hint(hint)]);
     let cannot = |error: std::io::Error| {
         one(
-            format!("the file cannot be read: {}", error.kind()),
+            format!("the file cannot be read: {}", problem::unreadable(&error)),
             "name the configuration file that is meant, and make it readable",
         )
     };

@@ -108,6 +108,14 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Why a file cannot be read. The system's own word for a missing one, "entity not found", means something else here.
+pub fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 /// The nearest of the known words, if one is near enough to have been meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();

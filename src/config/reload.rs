@@ -47,6 +47,9 @@ pub struct Pace {
 /// Sections that take effect while the process runs. Everything else needs a restart.
 const LIVE: [&str; 4] = ["enabled", "entities", "prehydrate", "sources"];
 
+/// Keys of those sections that do not: how many plans run at once is settled at the start.
+const AT_START: [&str; 2] = ["prehydrate.in_flight", "prehydrate.queue"];
+
 /// Directory changes without end are read in between all the same.
 const MAX_QUIET_ROUNDS: usize = 20;
 
@@ -172,7 +175,7 @@ impl Follower {
             changed = changes.join(" "),
             rotated = rotated.join(" "),
             warnings = warnings.len(),
-            "the configuration was read again and is in force"
+            "the configuration was read again and is accepted"
         );
         if !restart.is_empty() {
             tracing::warn!(paths = restart.join(" "), "these changes need a restart to take effect");
@@ -181,7 +184,10 @@ impl Follower {
 }
 
 fn is_live(path: &str) -> bool {
-    LIVE.iter().any(|section| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    !AT_START.contains(&path)
+        && LIVE
+            .iter()
+            .any(|section| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
 /// Where the files are named, and where they really are: either may be what changes.

@@ -119,11 +119,11 @@ fn a_secret_is_nowhere_to_be_read() {
 fn what_works_but_may_not_be_meant_is_warned_of() {
     let text = "\
 group: shop
-redis: { mode: standalone, nodes: [cache.internal] }
+redis: { mode: standalone, nodes: [cache.internal], tls: { ca: /nowhere/ca.pem } }
 local: { items: 5 }
 listen: { api: \"0.0.0.0:4770\" }
 sources:
-  api: { http: { origin: \"http://api.internal\", auth: { session: bearer }, tls: { ca: /nowhere/ca.pem } } }
+  api: { http: { origin: \"http://api.internal\", auth: { session: bearer } } }
   idle: { http: { origin: \"https://idle.internal\" } }
 entities:
   user:
@@ -139,11 +139,10 @@ entities:
     let paths: Vec<&str> = warnings.iter().map(|warning| warning.path.as_str()).collect();
     let expected = [
         "redis",
-        "redis",
+        "redis.tls.ca",
         "local",
         "listen.api",
         "sources.api.http.origin",
-        "sources.api.http.tls.ca",
         "sources.idle",
         "entities.user.class",
         "entities.user.aliases",

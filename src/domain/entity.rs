@@ -252,6 +252,11 @@ impl Entity {
         complete
     }
 
+    /// The fact of the subject that a parameter takes when a caller names none.
+    pub fn fact_of(&self, param: &str) -> Option<&Fact> {
+        self.bind.get(param)
+    }
+
     /// A subject may only touch what is its own: every parameter bound to a fact of it must hold that fact.
     pub fn belongs_to(&self, subject: &Subject, params: &Params) -> bool {
         let mine = |(param, fact): (&String, &Fact)| subject.fact(fact) == params.get(param);

@@ -33,6 +33,18 @@ pub enum Fact {
     Attribute(String),
 }
 
+impl Fact {
+    /// The field of a subject that holds it.
+    pub fn field(&self) -> String {
+        match self {
+            Self::User => "user_id".to_owned(),
+            Self::Session => "session_token".to_owned(),
+            Self::Tenant => "tenant".to_owned(),
+            Self::Attribute(name) => format!("attributes.{name}"),
+        }
+    }
+}
+
 /// What is wrong with a subject, by the field that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {

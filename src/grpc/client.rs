@@ -17,10 +17,12 @@ use tonic_types::StatusExt;
 use crate::domain::secret::Secret;
 use crate::grpc::pb;
 use crate::grpc::pb::cache_control_service_client::CacheControlServiceClient;
+use crate::grpc::status::code_name;
 
 #[derive(Clone, Debug)]
 pub struct Client {
     channel: Channel,
+    endpoint: String,
     deadline: Duration,
 }
 
@@ -79,6 +81,10 @@ pub enum CallError {
     BadEndpoint(String),
     #[error("nobody answers at {0}; is `hydrant serve` running there?")]
     Unreachable(String),
+    #[error("what answers at {0} is not hydrant's API: its port is `listen.api`, 4770 by default")]
+    NotHydrant(String),
+    #[error("{0} went away before it answered")]
+    Lost(String),
     /// The server's refusal: its code, its sentence and the fields to blame.
     #[error("{}", refusal(.0))]
     Refused(Box<Status>),
@@ -101,17 +107,22 @@ pub enum Fault {
 impl Client {
     /// Connects now, so that a wrong endpoint is told at once.
     pub async fn connect(endpoint: &str, deadline: Duration) -> Result<Self, CallError> {
-        let dial =
-            Endpoint::from_shared(endpoint.to_owned()).map_err(|_| CallError::BadEndpoint(endpoint.to_owned()))?;
+        let bad = || CallError::BadEndpoint(endpoint.to_owned());
+        // Off-pod callers and their TLS come later; until then `https://` could only fail without saying why.
+        if !["http://", "unix:"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            return Err(bad());
+        }
+        let dial = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad())?;
         let channel = dial.connect_timeout(deadline).connect().await;
-        Ok(Self { channel: channel.map_err(|_| CallError::Unreachable(endpoint.to_owned()))?, deadline })
+        let channel = channel.map_err(|_| CallError::Unreachable(endpoint.to_owned()))?;
+        Ok(Self { channel, endpoint: endpoint.to_owned(), deadline })
     }
 
     pub async fn prehydrate(&self, ask: Ask) -> Result<Answer, CallError> {
         let mut client = CacheControlServiceClient::new(self.channel.clone());
         let mut request = Request::new(ask.into_request());
         request.set_timeout(self.deadline);
-        let answer = client.prehydrate(request).await.map_err(|status| CallError::Refused(Box::new(status)))?;
+        let answer = client.prehydrate(request).await.map_err(|status| self.failed(status))?;
         Ok(Answer::from_response(answer.into_inner()))
     }
 
@@ -120,8 +131,20 @@ impl Client {
         let mut request = Request::new(HealthCheckRequest::default());
         request.set_timeout(self.deadline);
         let answer = HealthClient::new(self.channel.clone()).check(request).await;
-        let status = answer.map_err(|status| CallError::Refused(Box::new(status)))?.into_inner().status();
+        let status = answer.map_err(|status| self.failed(status))?.into_inner().status();
         Ok(status == ServingStatus::Serving)
+    }
+
+    /// What became of a call that was not answered well. Every refusal of hydrant's names its reason, so an internal error
+    /// without one comes from this end: what was there spoke no gRPC, or broke off.
+    fn failed(&self, status: Status) -> CallError {
+        let bare = status.get_details_error_info().is_none();
+        match status.code() {
+            // The transport's error lies below.
+            Code::Unknown if std::error::Error::source(&status).is_some() => CallError::Lost(self.endpoint.clone()),
+            Code::Internal | Code::Unimplemented if bare => CallError::NotHydrant(self.endpoint.clone()),
+            _ => CallError::Refused(Box::new(status)),
+        }
     }
 }
 
@@ -129,12 +152,10 @@ impl CallError {
     pub fn fault(&self) -> Fault {
         let status = match self {
             Self::BadEndpoint(_) => return Fault::Caller,
-            Self::Unreachable(_) => return Fault::Unreachable,
+            Self::Unreachable(_) | Self::NotHydrant(_) | Self::Lost(_) => return Fault::Unreachable,
             Self::Refused(status) => status,
         };
         match status.code() {
-            // A connection that broke under the call has no status of the server's; the transport's error lies below.
-            Code::Unknown if std::error::Error::source(&**status).is_some() => Fault::Unreachable,
             Code::InvalidArgument | Code::NotFound | Code::OutOfRange => Fault::Caller,
             Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Fault::Unreachable,
             Code::ResourceExhausted | Code::Aborted => Fault::Busy,
@@ -146,7 +167,7 @@ impl CallError {
 }
 
 fn refusal(status: &Status) -> String {
-    let mut text = format!("{:?}: {}", status.code(), status.message());
+    let mut text = format!("{}: {}", code_name(status.code()), status.message());
     for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
@@ -199,11 +220,14 @@ impl Answer {
         let planned = response.plan.iter().map(|planned| Line {
             entity: planned.member.as_ref().map(|m| m.entity.clone()).unwrap_or_default(),
             key: planned.key.clone(),
-            outcome: "PLANNED".to_owned(),
+            outcome: match planned.exclusion() {
+                pb::PlanExclusion::Unspecified => "PLANNED".to_owned(),
+                exclusion => short(exclusion.as_str_name(), "PLAN_EXCLUSION_"),
+            },
             source: planned.source.clone(),
             elapsed_ms: 0.0,
             bytes: 0,
-            reason: short(planned.plan_reason().as_str_name(), "PLAN_REASON_").to_lowercase(),
+            reason: planned.explanation.clone(),
         });
         Self {
             status: short(response.status().as_str_name(), "PREHYDRATE_STATUS_"),

@@ -18,7 +18,9 @@ use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
 use crate::grpc::pb::prehydrate_request::Who;
-use crate::prehydrate::request::{Exclusion, Freshness, MemberRef, Planned, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{
+    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait,
+};
 
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;
@@ -203,25 +205,20 @@ fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
     }
 }
 
-fn planned_out((planned, exclusion): (Planned, Option<Exclusion>)) -> pb::PlannedFill {
-    let Planned { member, reason } = planned;
+fn planned_out(proposed: Proposed) -> pb::PlannedFill {
+    let Proposed { planned: Planned { member, reason }, exclusion } = proposed;
     let explanation = match (exclusion, reason) {
+        (Some(Exclusion::Disabled), _) => "fills of it are switched off",
+        (Some(Exclusion::Denied), _) => "it belongs to another subject or tenant",
         (None, Reason::Requested) => "the caller named it",
         (None, Reason::Always) => "the configuration always wants it",
-        (Some(Exclusion::Disabled), _) => "filling is switched off",
-        (Some(Exclusion::Denied), _) => "it belongs to another subject or tenant",
-    };
-    let exclusion = match exclusion {
-        None => pb::PlanExclusion::Unspecified,
-        Some(Exclusion::Disabled) => pb::PlanExclusion::Disabled,
-        Some(Exclusion::Denied) => pb::PlanExclusion::Denied,
     };
     pb::PlannedFill {
         key: shown::key(&member),
         source: source_of(&member),
         score: score(reason),
         plan_reason: reason_out(reason).into(),
-        exclusion: exclusion.into(),
+        exclusion: exclusion_out(exclusion).into(),
         explanation: explanation.to_owned(),
         expected_bytes: 0,
         expected_elapsed: None,
@@ -253,6 +250,14 @@ const fn reason_out(reason: Reason) -> pb::PlanReason {
     match reason {
         Reason::Requested => pb::PlanReason::Requested,
         Reason::Always => pb::PlanReason::Always,
+    }
+}
+
+const fn exclusion_out(exclusion: Option<Exclusion>) -> pb::PlanExclusion {
+    match exclusion {
+        None => pb::PlanExclusion::Unspecified,
+        Some(Exclusion::Disabled) => pb::PlanExclusion::Disabled,
+        Some(Exclusion::Denied) => pb::PlanExclusion::Denied,
     }
 }
 

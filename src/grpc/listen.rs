@@ -32,9 +32,9 @@ pub enum Incoming {
 /// Why the door cannot be opened; names the address or the path.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Tcp { address: SocketAddr, source: io::Error },
-    #[error("cannot listen on the socket {path}: {source}")]
+    #[error("cannot listen on the socket {path}")]
     Unix { path: PathBuf, source: io::Error },
     #[error("cannot listen on the socket {0}: its directory does not exist")]
     NoDirectory(PathBuf),

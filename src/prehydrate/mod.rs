@@ -29,7 +29,7 @@ use crate::fill::{Filler, Job};
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait};
 use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
 use crate::tasks::Tasks;
 
@@ -87,7 +87,7 @@ impl Prehydrate {
         };
 
         let answer = if request.wait == Wait::DryRun {
-            Report { plan: shown(&settings, &request, plan), ..report(Status::Planned) }
+            Report { plan: propose(&settings, &request, plan), ..report(Status::Planned) }
         } else if !is_on(&settings, &request, &plan) {
             report(Status::Disabled)
         } else {
@@ -151,15 +151,16 @@ fn is_on(settings: &Settings, request: &Request, plan: &Plan) -> bool {
     settings.switch.serves(&request.subject) && (any_fills || plan.fills.is_empty())
 }
 
-/// The plan as a dry run tells it: what would be filled first.
-fn shown(settings: &Settings, request: &Request, plan: Plan) -> Vec<(Planned, Option<Exclusion>)> {
-    let served = settings.switch.serves(&request.subject);
-    let fills = |planned: &Planned| served && settings.switch.fills(&planned.member.entity);
-    let (filled, disabled): (Vec<_>, Vec<_>) = plan.fills.into_iter().partition(fills);
-    let because = |why| move |planned| (planned, why);
-    let left_out = disabled.into_iter().map(because(Some(Exclusion::Disabled)));
-    let denied = plan.denied.into_iter().map(because(Some(Exclusion::Denied)));
-    filled.into_iter().map(because(None)).chain(left_out).chain(denied).collect()
+/// What would be filled as things stand, and after it what would be left out.
+fn propose(settings: &Settings, request: &Request, plan: Plan) -> Vec<Proposed> {
+    let serves = settings.switch.serves(&request.subject);
+    let is_off = |planned: &Planned| !serves || !settings.switch.fills(&planned.member.entity);
+    let (off, on): (Vec<_>, Vec<_>) = plan.fills.into_iter().partition(is_off);
+    let with = |exclusion| move |planned| Proposed { planned, exclusion };
+    let on = on.into_iter().map(with(None));
+    let off = off.into_iter().map(with(Some(Exclusion::Disabled)));
+    let denied = plan.denied.into_iter().map(with(Some(Exclusion::Denied)));
+    on.chain(off).chain(denied).collect()
 }
 
 fn jobs(settings: &Arc<Settings>, request: &Request, planned: Vec<Planned>, deadline: Instant) -> Vec<Job> {

@@ -6,7 +6,7 @@ use crate::domain::catalog::{Catalog, MemberError};
 use crate::domain::entity::{Member, Name};
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::subject::Subject;
-use crate::domain::template::Params;
+use crate::domain::template::{Params, RenderError};
 use crate::prehydrate::request::{MemberRef, Planned, Reason};
 
 #[derive(Clone, Debug, Default)]
@@ -29,23 +29,27 @@ pub fn draw_up(catalog: &Catalog, always: &[Name], subject: &Subject, asked: &[M
                 let list = if mine { &mut plan.fills } else { &mut plan.denied };
                 list.push(Planned { member, reason: Reason::Requested });
             }
-            Err(error) => mistakes.push((at, error)),
+            Err(error) => mistakes.push(Mistake { path: path_of_member(at, &error), error }),
         }
-    }
-    if !mistakes.is_empty() {
-        return Err(refuse(&mistakes));
     }
     for name in always {
-        // A login without a tenant or a session cannot have what is keyed by it; the rest is filled all the same.
-        let Ok(member) = look_up(catalog, subject, name.as_str(), &Params::default()) else {
-            tracing::debug!(entity = %name, "left out of the plan: the subject lacks what its key is made from");
-            continue;
-        };
-        if seen.insert(member.key.clone()) {
-            plan.fills.push(Planned { member, reason: Reason::Always });
+        match look_up(catalog, subject, name.as_str(), &Params::default()) {
+            Ok(member) if !seen.insert(member.key.clone()) => {}
+            Ok(member) => plan.fills.push(Planned { member, reason: Reason::Always }),
+            // A login without a tenant or a session cannot have what is keyed by it; the rest is filled all the same.
+            Err(MemberError::Params(RenderError::Missing(_))) => {
+                tracing::debug!(entity = %name, "left out of the plan: the subject lacks what its key is made from");
+            }
+            // A fact that is there and cannot stand in a key is a mistake of the caller's, who would never hear of it.
+            Err(error) => mistakes.push(Mistake { path: path_of_fact(catalog, name, &error), error }),
         }
     }
-    Ok(plan)
+    if mistakes.is_empty() { Ok(plan) } else { Err(refuse(&mistakes)) }
+}
+
+struct Mistake {
+    path: String,
+    error: MemberError,
 }
 
 fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) -> Result<Member, MemberError> {
@@ -61,19 +65,30 @@ fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) 
     Ok(member)
 }
 
-fn refuse(mistakes: &[(usize, MemberError)]) -> Error {
-    let fields = mistakes.iter().map(|(at, error)| {
-        let path = match error {
-            MemberError::UnknownEntity(_) => format!("members[{at}].entity"),
-            MemberError::Params(render) => match render.param() {
-                Some(param) => format!("members[{at}].params.{param}"),
-                None => format!("members[{at}].params"),
-            },
-            MemberError::BelongsTo { .. } => format!("members[{at}].params"),
-        };
-        FieldError::new(path, error)
-    });
+fn path_of_member(at: usize, error: &MemberError) -> String {
+    match error {
+        MemberError::UnknownEntity(_) => format!("members[{at}].entity"),
+        MemberError::Params(render) => match render.param() {
+            Some(param) => format!("members[{at}].params.{param}"),
+            None => format!("members[{at}].params"),
+        },
+        MemberError::BelongsTo { .. } => format!("members[{at}].params"),
+    }
+}
+
+/// For a member whose parameters all come from the subject.
+fn path_of_fact(catalog: &Catalog, name: &Name, error: &MemberError) -> String {
+    let param = match error {
+        MemberError::Params(render) => render.param(),
+        MemberError::UnknownEntity(_) | MemberError::BelongsTo { .. } => None,
+    };
+    let fact = param.and_then(|param| catalog.entity(name.as_str())?.fact_of(param));
+    fact.map_or_else(|| "subject".to_owned(), |fact| format!("subject.{}", fact.field()))
+}
+
+fn refuse(mistakes: &[Mistake]) -> Error {
+    let fields = mistakes.iter().map(|Mistake { path, error }| FieldError::new(path, error));
     let error = Error::fields(fields.collect());
-    let only_unknown = mistakes.iter().all(|(_, error)| matches!(error, MemberError::UnknownEntity(_)));
+    let only_unknown = mistakes.iter().all(|mistake| matches!(mistake.error, MemberError::UnknownEntity(_)));
     Error { kind: if only_unknown { Kind::UnknownEntity } else { Kind::InvalidField }, ..error }
 }

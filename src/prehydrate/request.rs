@@ -51,8 +51,8 @@ pub struct Report {
     pub status: Status,
     /// What became of each resource, and why it was in the plan; empty unless waited for.
     pub resources: Vec<(Reason, Resource)>,
-    /// What would be filled, and after it what would not, and why not; empty unless it was a dry run.
-    pub plan: Vec<(Planned, Option<Exclusion>)>,
+    /// What would be filled, and after it what would not; empty unless it was a dry run.
+    pub plan: Vec<Proposed>,
     /// When trying again helps; only where shed.
     pub retry_after: Option<Duration>,
     pub elapsed: Duration,
@@ -80,21 +80,28 @@ pub struct Planned {
     pub reason: Reason,
 }
 
+/// An item as a dry run shows it.
+#[derive(Clone, Debug)]
+pub struct Proposed {
+    pub planned: Planned,
+    /// Why it would not be filled; none if it would be.
+    pub exclusion: Option<Exclusion>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// Switched off, for all, for this subject or for the entity.
+    Disabled,
+    /// Not this subject's to fill.
+    Denied,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The caller named it.
     Requested,
     /// The configuration names it for every login.
     Always,
-}
-
-/// Why what was asked for would not be filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exclusion {
-    /// Fills are switched off for all, for this subject or for the entity.
-    Disabled,
-    /// It belongs to another subject or tenant.
-    Denied,
 }
 
 impl Planned {

@@ -12,7 +12,7 @@ pub mod metrics;
 pub mod reference;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -79,7 +79,11 @@ where
     let (level, lines) = Level::new(&config.level)?;
     let written: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         LogFormat::Json => JsonLines::new(writer).with_filter(lines).boxed(),
-        LogFormat::Pretty => tracing_subscriber::fmt::layer().compact().with_writer(writer).with_filter(lines).boxed(),
+        LogFormat::Pretty => {
+            let coloured = io::stderr().is_terminal() && !env.contains_key("NO_COLOR");
+            let layer = tracing_subscriber::fmt::layer().compact().with_ansi(coloured);
+            layer.with_writer(writer).with_filter(lines).boxed()
+        }
     };
     let provider = traces::provider(env)?;
     let exported = provider.as_ref().map(|provider| {

@@ -59,9 +59,10 @@ fn resource(env: &BTreeMap<String, String>) -> Resource {
         .build()
 }
 
-/// Which spans are exported: ours. Those of the libraries that carry the export itself would feed on themselves.
+/// Which spans are exported: ours, down to each fill and each request to Redis. Those of the libraries that carry the
+/// export itself would feed on themselves.
 pub fn ours() -> Targets {
-    Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO)
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::DEBUG)
 }
 
 /// Without an exporter: the caller's trace goes on, or one of our own begins.
@@ -134,7 +135,7 @@ mod tests {
         let context = tracing::subscriber::with_default(Registry::default().with(layer), || {
             let span = tracing::info_span!("rpc");
             let context = exported(Random::from_seed(1))(&span, caller.and_then(TraceContext::parse));
-            span.in_scope(|| tracing::info_span!("fetch").in_scope(|| {}));
+            span.in_scope(|| tracing::debug_span!("redis").in_scope(|| {}));
             context
         });
         let spans = exporter.0.lock().expect("unpoisoned").clone();

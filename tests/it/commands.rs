@@ -56,6 +56,21 @@ async fn healthcheck_says_yes_or_no() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_endpoint_says_what_is_wrong_with_it() {
+    let (sidecar, _origin) = sidecar().await;
+    let call = |endpoint: &str| hydrant(&["prehydrate", "--user", "1", "--endpoint", endpoint], &[]);
+    for nonsense in ["127.0.0.1:4770", "nonsense", "https://127.0.0.1:4770", ""] {
+        let said = call(nonsense);
+        assert_eq!(said.code, Some(64), "{nonsense}: {}", said.errors);
+        assert!(said.errors.contains("write http://host:port"), "{nonsense}: {}", said.errors);
+    }
+    // The probe port speaks HTTP/2, and not this.
+    let said = call(&format!("http://{}", sidecar.probes));
+    assert_eq!(said.code, Some(69), "{}", said.errors);
+    assert!(said.errors.contains("is not hydrant's API"), "{}", said.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_taken_is_named() {
     let (sidecar, _origin) = sidecar().await;
     let (config, api) = (sidecar.config_path(), sidecar.api.to_string());
@@ -65,7 +80,9 @@ async fn a_port_that_is_taken_is_named() {
         &[("HYDRANT__LISTEN__API", &api), ("HYDRANT__LISTEN__PROBES", "127.0.0.1:0")],
     );
     assert_eq!(second.code, Some(71), "{}", second.errors);
-    assert!(second.errors.contains(&api), "{}", second.errors);
+    let told: Vec<&str> = second.errors.lines().filter(|line| line.starts_with("hydrant: ")).collect();
+    assert!(told.len() == 1 && told[0].contains(&api), "{}", second.errors);
+    assert_eq!(told[0].matches("in use").count(), 1, "{}", second.errors);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::local::memory::MemoryStore;
-use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Planned, Report, Request, Status, Wait};
+use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Report, Request, Status, Wait};
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::{domain::catalog::Catalog, local};
@@ -113,6 +113,36 @@ async fn what_was_asked_for_and_what_is_always_filled_stands_at_the_apps_keys() 
     assert_eq!(outcomes(&report), [("role:3".into(), Outcome::Filled), ("user:7".into(), Outcome::Filled)]);
     assert_eq!(world.value("user:7").await.as_deref(), Some(&br#"{"name":"Ada"}"#[..]));
     assert_eq!(world.value("role:3").await.as_deref(), Some(&br#"["admin"]"#[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subject_that_no_key_can_hold_is_refused_by_its_field() {
+    let world = world(vec![subject_draft("user"), draft("role")], &["user"], StubSource::open());
+    let refused = async |user| world.prehydrate.run(login(user, vec![member("role", "3")])).await.expect_err("refused");
+    for user in ["a{b}", "a\nb"] {
+        let error = refused(user).await;
+        assert_eq!((error.kind, error.fields[0].path.as_str()), (Kind::InvalidField, "subject.user_id"), "{error}");
+    }
+    assert!(world.source.calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_shows_what_would_be_left_out_and_why() {
+    let world = world(vec![subject_draft("user"), draft("role"), draft("menu")], &["user"], StubSource::open());
+    let drafts = vec![subject_draft("user"), draft("role"), draft("menu")];
+    let switch = Switch { entities: BTreeMap::from([(name("menu"), false)]), ..Switch::default() };
+    world.live.replace(settings(catalog(drafts), switch, world.source.clone()));
+    let members = vec![member("menu", "1"), member("user", "8"), member("role", "3")];
+    let report = world.run(Request { wait: Wait::DryRun, ..login("7", members) }).await;
+    let plan: Vec<_> = report.plan.iter().map(|p| (p.planned.member.key.to_string(), p.exclusion)).collect();
+    let expected = [
+        ("role:3".to_owned(), None),
+        ("user:7".to_owned(), None),
+        ("menu:1".to_owned(), Some(Exclusion::Disabled)),
+        ("user:8".to_owned(), Some(Exclusion::Denied)),
+    ];
+    assert_eq!((report.status, plan), (Status::Planned, expected.to_vec()));
+    assert!(world.source.calls().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,27 +328,9 @@ async fn a_dry_run_shows_the_plan_and_asks_nobody() {
     let world = world(vec![subject_draft("user"), draft("a")], &["user"], StubSource::open());
     let report = world.run(Request { wait: Wait::DryRun, ..login("7", vec![member("a", "1")]) }).await;
     assert_eq!(report.status, Status::Planned);
-    let keys: Vec<String> = report.plan.iter().map(|(planned, _)| planned.member.key.to_string()).collect();
+    let keys: Vec<String> = report.plan.iter().map(|p| p.planned.member.key.to_string()).collect();
     assert_eq!(keys, ["a:1", "user:7"]);
     assert!(world.source.calls().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dry_run_says_what_would_not_be_filled_and_why() {
-    let drafts = || vec![subject_draft("user"), draft("a"), draft("b")];
-    let world = world(drafts(), &[], StubSource::open());
-    let plan = async |switch| {
-        world.live.replace(settings(catalog(drafts()), switch, world.source.clone()));
-        let members = vec![member("user", "8"), member("b", "1"), member("a", "1")];
-        let report = world.run(Request { wait: Wait::DryRun, ..login("7", members) }).await;
-        let line = |(planned, why): &(Planned, Option<Exclusion>)| (planned.member.key.to_string(), *why);
-        report.plan.iter().map(line).collect::<Vec<_>>()
-    };
-    let (disabled, denied) = (Some(Exclusion::Disabled), Some(Exclusion::Denied));
-    let b_off = Switch { entities: BTreeMap::from([(name("b"), false)]), ..Switch::default() };
-    assert_eq!(plan(b_off).await, [("a:1".into(), None), ("b:1".into(), disabled), ("user:8".into(), denied)]);
-    let nobody = Switch { percent: 0, ..Switch::default() };
-    assert_eq!(plan(nobody).await, [("b:1".into(), disabled), ("a:1".into(), disabled), ("user:8".into(), denied)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,7 +75,11 @@ impl Context<'_> {
     fn source_tls(&mut self, path: &str, tls: Tls) -> SourceTls {
         let Tls { ca, certificate, key } = tls;
         for (name, file) in [("ca", &ca), ("certificate", &certificate), ("key", &key)] {
-            self.readable(&format!("{path}.{name}"), file.as_deref());
+            if file.as_deref().is_some_and(|file| std::fs::File::open(file).is_err()) {
+                // The source's client is built from it at the start, and at every change of the configuration.
+                let hint = "mount it there, readable for this process";
+                self.problem(&format!("{path}.{name}"), "the file cannot be read", hint);
+            }
         }
         if key.is_some() && certificate.is_none() {
             let hint = "name the certificate's file as well";

@@ -225,9 +225,13 @@ async fn a_change_between_the_first_read_and_the_first_watch_is_not_lost() {
 
 #[test]
 fn live_and_static_paths_are_told_apart() {
-    for (path, live) in
-        [("entities.user.ttl.base", true), ("enabled", true), ("sources", true), ("prehydrate.items", true)]
-    {
+    for (path, live) in [
+        ("entities.user.ttl.base", true),
+        ("enabled", true),
+        ("sources", true),
+        ("prehydrate.deadline", true),
+        ("prehydrate.in_flight", false),
+    ] {
         assert_eq!(is_live(path), live, "{path}");
     }
     for path in ["redis.nodes", "listen.api", "enabledness", "workers"] {

@@ -88,7 +88,7 @@ fn redis() {
         ("{ mode: cluster, nodes: [a], url: b }", "redis.url: there is no key `url` here"),
         (
             "{ mode: cluster, nodes: [a], password: \"${file:/nowhere}\" }",
-            "redis.password: the file `/nowhere` cannot be read: entity not found",
+            "redis.password: the file `/nowhere` cannot be read: there is no such file",
         ),
         (
             "{ mode: cluster, nodes: [a], master: \"${file:/nowhere}\" }",
@@ -160,7 +160,12 @@ fn sources() {
             "timeout: 10s, auth:",
             "sources.api.http.timeout: a call may take 10s, but the claim it fills under ends after 10s",
         ),
-        ("auth:", "tls: { key: /k }, auth:", "sources.api.http.tls.certificate: a key without its certificate"),
+        (
+            "auth:",
+            "tls: { key: /etc/hostname }, auth:",
+            "sources.api.http.tls.certificate: a key without its certificate",
+        ),
+        ("auth:", "tls: { ca: /nowhere/ca.pem }, auth:", "sources.api.http.tls.ca: the file cannot be read"),
         ("auth:", "retries: 11, auth:", "sources.api.http.retries: `11` is out of range, 0 to 10"),
         ("  api:", "  \"a b\": { http: { origin: \"https://a\" } }\n  api:", "sources.a b: this is not a name"),
     ] {
