@@ -14,6 +14,7 @@ pub mod error;
 pub mod key;
 pub mod outcome;
 pub mod projection;
+pub mod pseudonym;
 pub mod random;
 pub mod secret;
 pub mod source;

@@ -4,6 +4,7 @@
 //! the plan out on a task of its own. A caller that hangs up leaves nothing half done; a resource that fails is a line
 //! of the report.
 
+pub mod identity;
 pub mod metrics;
 pub mod plan;
 mod queue;
