@@ -1,10 +1,39 @@
 //! The hands that reach Redis: one server, a Sentinel group or a cluster, over TCP or TLS.
+//!
+//! In the order a command meets them: `store` (what is asked, key by key), `claim` (the two halves of a fill), `library`
+//! (the scripts behind them), `topology` and `discover` (who owns the slot), `node` (limit, deadline, breaker, metric),
+//! `link` (one connection, everybody's commands in one write), `connect` (socket, TLS, greeting).
+//!
+//! A router of our own, because a claim has to know its connection: see docs/adr/0003.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
+
 use crate::domain::breaker;
+use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
+use crate::remote::connect::{Dial, Network};
+use crate::remote::metrics::Metrics;
+use crate::remote::node::Shared;
+use crate::remote::store::Remote;
+use crate::tasks::Tasks;
+
+pub mod claim;
+pub mod connect;
+pub mod discover;
+pub mod error;
+pub mod library;
+pub mod link;
+pub mod metrics;
+pub mod node;
+pub mod request;
+pub mod store;
+pub mod topology;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,11 +52,20 @@ pub struct Config {
     pub group: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Mode {
-    Standalone { address: Address },
-    Sentinel { sentinels: Vec<Address>, master: String },
-    Cluster { seeds: Vec<Address> },
+    Standalone {
+        address: Address,
+    },
+    Sentinel {
+        sentinels: Vec<Address>,
+        master: String,
+        /// The sentinels' own credentials: they know nothing of the servers'.
+        auth: Option<Auth>,
+    },
+    Cluster {
+        seeds: Vec<Address>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,4 +95,44 @@ pub struct Tls {
 pub struct ClientCertificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// Builds the store and begins to connect. It never fails: a Redis that is away is a state, not an error.
+pub fn build(config: Config, tasks: &Tasks, random: Random, metrics: &mut Registry) -> Arc<Remote> {
+    let network = Network { tls: config.tls.clone() };
+    build_over(Arc::new(network), config, tasks, random, metrics)
+}
+
+/// The same over any way to reach an address.
+pub fn build_over(
+    dial: Arc<dyn Dial>,
+    config: Config,
+    tasks: &Tasks,
+    random: Random,
+    metrics: &mut Registry,
+) -> Arc<Remote> {
+    // TLS is the dialler's; replicas and group belong to invalidation and to Hydrant's global keys.
+    let Config { mode, auth, tls: _, replicas: _, deadline, connect_timeout, breaker, refresh, group: _ } = config;
+    let shared = Arc::new(Shared {
+        dial,
+        auth,
+        deadline,
+        connect_timeout,
+        breaker,
+        primary_only: !matches!(mode, Mode::Cluster { .. }),
+        tasks: tasks.clone(),
+        random: random.clone(),
+        metrics: Metrics::new(metrics),
+        nudge: Notify::new(),
+    });
+    let remote = Arc::new(Remote::new(mode, shared, random));
+    let kept = remote.clone();
+    tasks.live("redis topology", async move { kept.keep_topology(refresh).await });
+    remote
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }

@@ -1,3 +1,4 @@
 //! The hands that reach the systems of record.
 
 pub mod http;
+pub mod metrics;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hydrant::domain::entity::{Draft, Ttl};
+use hydrant::domain::entity::Draft;
 use hydrant::domain::error::Kind;
 use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
@@ -17,6 +17,7 @@ use hydrant::domain::subject::Subject;
 use hydrant::domain::switch::Switch;
 use hydrant::domain::template::Params;
 use hydrant::domain::trace::TraceContext;
+use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::local::memory::MemoryStore;
@@ -176,7 +177,7 @@ async fn absence_is_remembered_where_it_is_declared_and_dies_with_an_invalidatio
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_beats_a_fill_in_flight() {
     let world = world(vec![draft("a")], &[], StubSource::shut());
-    world.source.found("/a/1", "old");
+    world.source.found("/a/1", "\"old\"");
     let fill = world.run(login("7", vec![member("a", "1")]));
     let invalidate = async {
         while world.source.calls().is_empty() {

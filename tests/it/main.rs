@@ -1,6 +1,12 @@
 //! The one integration binary: flows over real stores and real sources, the process as a whole, the failover table.
 //! One binary links once; `cargo test --test it <name>` runs a part of it.
 
-mod support;
-
 mod flows;
+mod remote_access;
+mod remote_cluster;
+mod remote_failover;
+mod remote_sentinel;
+mod remote_standalone;
+mod source_http;
+mod store_contract;
+mod support;

@@ -1,6 +1,6 @@
 //! From claims to a subject: which claim is the user, the session token, the tenant, an attribute.
 //!
-//! A string is taken as it stands, an integer as its decimal digits; nothing else is an id. Control characters are
+//! A string is taken as it stands, an integer by its digits as written; nothing else is an id. Control characters are
 //! refused here, for every fact, so that no log, key or header meets them; a session token must fit a cookie or a
 //! header as it is, because that is where it goes.
 
@@ -95,9 +95,8 @@ impl Place {
         }
         match (found, self.presence) {
             (Some(Json::Text(text)), _) if !text.chars().any(char::is_control) => Ok(Some(text.clone())),
-            (Some(Json::Integer(number)), _) => Ok(Some(number.to_string())),
             (Some(Json::Null) | None, Presence::Optional) => Ok(None),
-            (Some(_) | None, _) => Err(Why::Claim),
+            (found, _) => found.and_then(Json::integer).map(str::to_owned).map(Some).ok_or(Why::Claim),
         }
     }
 }

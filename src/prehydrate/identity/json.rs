@@ -1,16 +1,15 @@
 //! JSON and base64url, read strictly: what two readers could read in two ways is refused.
 //!
-//! An object with one name twice is refused at any depth, since parsers differ on which one counts. Integers keep their
-//! exact value (64 bits); everything else with a number's look is a float and never an id. Depth is bounded by the
-//! parser (128). base64url has no padding, no blanks and no stray bits: one text for one sequence of bytes.
+//! An object with one name twice is refused at any depth, since parsers differ on which one counts. Numbers are kept as
+//! they are written, so an id loses no digit. Depth is bounded by the reader (64), size by the cookie's cap. base64url
+//! has no padding, no blanks and no stray bits: one text for one sequence of bytes.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::domain::json::{Fault, Kind, Reader};
 use crate::prehydrate::identity::refusal::Why;
 
 pub type Object = BTreeMap<String, Json>;
@@ -20,8 +19,8 @@ pub type Object = BTreeMap<String, Json>;
 pub enum Json {
     Null,
     Bool,
-    Integer(i128),
-    Float(f64),
+    /// As written.
+    Number(String),
     Text(String),
     List(Vec<Json>),
     Object(Object),
@@ -29,9 +28,10 @@ pub enum Json {
 
 /// The object that `bytes` are, to their last byte.
 pub fn object(bytes: &[u8]) -> Result<Object, Why> {
-    match serde_json::from_slice(bytes) {
-        Ok(Json::Object(object)) => Ok(object),
-        Ok(_) | Err(_) => Err(Why::Malformed),
+    let mut reader = Reader::new(bytes)?;
+    match value(&mut reader)? {
+        Json::Object(object) => reader.finish().map(|()| object).map_err(Why::from),
+        Json::Null | Json::Bool | Json::Number(_) | Json::Text(_) | Json::List(_) => Err(Why::Malformed),
     }
 }
 
@@ -44,71 +44,51 @@ impl Json {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Null | Self::Bool | Self::Integer(_) | Self::Float(_) | Self::List(_) | Self::Object(_) => None,
+            Self::Null | Self::Bool | Self::Number(_) | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// The digits of an integer, as written. `-0` is none: it has two texts.
+    pub fn integer(&self) -> Option<&str> {
+        match self {
+            Self::Number(text) if text != "-0" && !text.contains(['.', 'e', 'E']) => Some(text),
+            Self::Number(_) | Self::Null | Self::Bool | Self::Text(_) | Self::List(_) | Self::Object(_) => None,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
+impl From<Fault> for Why {
+    fn from(_: Fault) -> Self {
+        Self::Malformed
     }
 }
 
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Bool)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Integer(number.into()))
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Integer(number.into()))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Json, E> {
-        Ok(Json::Float(number))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(text.to_owned()))
-    }
-
-    fn visit_string<E: Error>(self, text: String) -> Result<Json, E> {
-        Ok(Json::Text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Json::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
-        let mut object = Object::new();
-        while let Some((name, value)) = members.next_entry()? {
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a name stands twice"));
+fn value(reader: &mut Reader<'_>) -> Result<Json, Why> {
+    let value = match reader.peek()? {
+        Kind::Null => reader.word().map(|_| Json::Null)?,
+        Kind::Bool => reader.word().map(|_| Json::Bool)?,
+        Kind::Number => Json::Number(reader.number()?.to_owned()),
+        Kind::Text => Json::Text(reader.text()?.decoded().into_owned()),
+        Kind::Array => {
+            let mut list = Vec::new();
+            reader.open()?;
+            while reader.element()? {
+                list.push(value(reader)?);
             }
+            Json::List(list)
         }
-        Ok(Json::Object(object))
-    }
+        Kind::Object => {
+            let mut object = Object::new();
+            reader.open()?;
+            while let Some(name) = reader.member()? {
+                if object.insert(name.decoded().into_owned(), value(reader)?).is_some() {
+                    return Err(Why::Malformed);
+                }
+            }
+            Json::Object(object)
+        }
+    };
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -124,13 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_exact_and_everything_else_is_a_float() {
-        let parsed =
-            object(br#"{"a":18446744073709551615,"b":-9007199254740993,"c":1.0,"d":1e3,"e":18446744073709551616}"#);
-        let parsed = parsed.expect("parses");
-        assert!(parsed["a"] == Json::Integer(18_446_744_073_709_551_615));
-        assert!(parsed["b"] == Json::Integer(-9_007_199_254_740_993));
-        assert!(["c", "d", "e"].iter().all(|name| matches!(parsed[*name], Json::Float(_))));
+    fn integers_keep_every_digit_and_nothing_else_is_one() {
+        let integer = |text: &str| Json::Number(text.to_owned()).integer().map(str::to_owned);
+        for text in ["0", "-9007199254740993", "18446744073709551616", &"9".repeat(80)] {
+            assert_eq!(integer(text).as_deref(), Some(text));
+            assert!(object(format!("{{\"a\":{text}}}").as_bytes()).is_ok_and(|o| o["a"].integer() == Some(text)));
+        }
+        for text in ["1.0", "1e3", "1E3", "-0"] {
+            assert_eq!(integer(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -71,12 +71,9 @@ impl Rules {
 
 /// Seconds since 1970, whole or not.
 fn time(claim: Option<&Json>) -> Result<Option<Duration>, Why> {
-    match claim {
-        None => Ok(None),
-        Some(Json::Integer(seconds)) => {
-            u64::try_from(*seconds).map(Duration::from_secs).map(Some).map_err(|_| Why::Time)
-        }
-        Some(Json::Float(seconds)) => Duration::try_from_secs_f64(*seconds).map(Some).map_err(|_| Why::Time),
-        Some(_) => Err(Why::Time),
-    }
+    let Some(claim) = claim else { return Ok(None) };
+    let Json::Number(text) = claim else { return Err(Why::Time) };
+    let whole = text.parse().map(Duration::from_secs).ok();
+    let time = whole.or_else(|| Duration::try_from_secs_f64(text.parse().ok()?).ok());
+    time.map(Some).ok_or(Why::Time)
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Ttl, Writers};
+use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::template::{Ids, Template};
+use hydrant::domain::ttl::Ttl;
 
 pub fn name(text: &str) -> Name {
     Name::new(text).expect("a good name")

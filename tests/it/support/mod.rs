@@ -1,4 +1,10 @@
 //! What the tests build with. Everything starts on a free port or in memory and ends when it is dropped.
 
 pub mod catalog;
+pub mod certificates;
+pub mod certs;
+pub mod origin;
+pub mod redis;
+pub mod store;
 pub mod stub;
+pub mod wait;

@@ -161,11 +161,8 @@ fn tokens_that_name_no_usable_subject_are_refused() {
         ("a user that is true", hs_jwt(with("sub", true)), Why::Claim),
         ("a user that is 1.0", hs_jwt(with("sub", 1.0)), Why::Claim),
         ("a user that is 1e3", hs_jwt(claims().to_string().replace(r#""alice""#, "1e3")), Why::Claim),
-        (
-            "a user of more than 64 bits",
-            hs_jwt(claims().to_string().replace(r#""alice""#, "18446744073709551616")),
-            Why::Claim,
-        ),
+        ("a user that is -0", hs_jwt(claims().to_string().replace(r#""alice""#, "-0")), Why::Claim),
+        ("a user of 300 digits", hs_jwt(claims().to_string().replace(r#""alice""#, &"9".repeat(300))), Why::Claim),
         ("a user of leading zeros", hs_jwt(claims().to_string().replace(r#""alice""#, "007")), Why::Malformed),
         ("a user that is too long", hs_jwt(with("sub", "a".repeat(257))), Why::Claim),
         ("a user with a line feed", hs_jwt(with("sub", "alice\nSET x y")), Why::Claim),

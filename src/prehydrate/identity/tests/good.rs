@@ -84,8 +84,8 @@ fn times_hold_to_the_second_with_the_leeway() {
 #[test]
 fn a_number_is_an_id_by_its_digits() {
     let identity = jwt_identity();
-    for (written, user) in [("7", "7"), ("18446744073709551615", "18446744073709551615"), ("-3", "-3"), ("0", "0")] {
-        let claims = claims().to_string().replace(r#""alice""#, written);
+    for user in ["7", "0", "-3", "12345678901234567890123456789"] {
+        let claims = claims().to_string().replace(r#""alice""#, user);
         assert_eq!(identify(&identity, &hs_jwt(claims)).expect("a good token").user(), user);
     }
 }

@@ -1,0 +1,111 @@
+//! Taking a claim and using it up.
+//!
+//! A claim lives on the connection that it was taken on: its commit goes there or nowhere. Where that connection is gone,
+//! the server may have lost the claim with its memory, or have been replaced by another; so nothing is sent and the
+//! claim counts as fenced. No commit is redirected, and none is repeated once it may have been carried out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use redis::Value;
+
+use crate::domain::key::{Key, Sibling};
+use crate::domain::random::Nonce;
+use crate::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Refusal, StoreError};
+use crate::remote::library::{Functions, Script};
+use crate::remote::link::Link;
+use crate::remote::node::Node;
+use crate::remote::request::Decimal;
+
+/// A claim that is held, and where.
+struct Held {
+    node: Arc<Node>,
+    link: Arc<Link>,
+    functions: Arc<Functions>,
+    key: Key,
+    guard: Vec<u8>,
+    token: Vec<u8>,
+    /// What stood at the key: its hash, or nothing.
+    stood: Vec<u8>,
+}
+
+pub async fn take(
+    node: Arc<Node>,
+    functions: Arc<Functions>,
+    nonce: Nonce,
+    ask: ClaimAsk<'_>,
+) -> Result<Claimed, StoreError> {
+    let link = node.link().await?;
+    let guard = ask.key.sibling(Sibling::Guard);
+    let life = millis(ask.life);
+    let token = [b"c", nonce.as_bytes().as_slice(), life.as_bytes()].concat();
+    let renew_below = match ask.mode {
+        ClaimMode::Miss { renew_below } => Some(Decimal::new(renew_below.as_millis() as u64)),
+        ClaimMode::Refresh => None,
+    };
+    let renew_below: &[u8] = renew_below.as_ref().map_or(b"-1", Decimal::as_bytes);
+    let (keys, args) = ([guard.as_slice(), ask.key.as_bytes()], [token.as_slice(), life.as_bytes(), renew_below]);
+    match functions.run(&node, &link, Script::Claim, &keys, &args).await? {
+        Value::BulkString(stood) => {
+            Ok(Claimed::Held(Box::new(Held { key: ask.key.clone(), node, link, functions, guard, token, stood })))
+        }
+        Value::Int(-1) => Ok(Claimed::Fresh),
+        Value::Int(-2) => Ok(Claimed::Absent),
+        Value::Int(age) => Ok(Claimed::InFlight { age: Duration::from_millis(age.unsigned_abs()) }),
+        _ => Err(StoreError::Refused(Refusal::Other)),
+    }
+}
+
+impl Claim for Held {
+    fn commit(self: Box<Self>, value: Bytes, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+        async move {
+            let ttl = millis(ttl);
+            let args = [&self.token, &self.stood, value.as_ref(), ttl.as_bytes()];
+            self.settle(Script::Commit, &args).await
+        }
+        .boxed()
+    }
+
+    fn commit_absent(self: Box<Self>, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+        async move {
+            let ttl = millis(ttl);
+            let args = [&self.token, &self.stood, ttl.as_bytes()];
+            self.settle(Script::Absent, &args).await
+        }
+        .boxed()
+    }
+
+    fn abort(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        async move {
+            let gone = self.link.is_broken();
+            if !gone {
+                self.functions.run(&self.node, &self.link, Script::Abort, &[&self.guard], &[&self.token]).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Held {
+    async fn settle(&self, script: Script, args: &[&[u8]]) -> Result<Committed, StoreError> {
+        let keys = [self.guard.as_slice(), self.key.as_bytes()];
+        match self.functions.run(&self.node, &self.link, script, &keys, args).await {
+            Ok(Value::Int(1)) => Ok(Committed::Written),
+            Ok(Value::Int(0)) => Ok(Committed::Fenced),
+            Ok(Value::Int(2)) => Ok(Committed::Kept),
+            Ok(_) => Err(StoreError::Refused(Refusal::Other)),
+            // Certainly not sent, because the connection is gone: and with it the claim.
+            Err(StoreError::Unreachable) => Ok(Committed::Fenced),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// At least one: Redis refuses a life of nothing.
+fn millis(duration: Duration) -> Decimal {
+    Decimal::new((duration.as_millis() as u64).max(1))
+}

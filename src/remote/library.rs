@@ -1,0 +1,203 @@
+//! The server's side of a fill: four scripts, as a function library where the server has functions, else by their hashes.
+//!
+//! The library's name carries its version and it is never replaced in place, because sidecars of two versions share a
+//! server while they are rolled out: a change to a script is a new version (a test holds the text to its version).
+//! Nothing is checked ahead: the first claim that finds the functions missing (a new server, a flush) has them loaded,
+//! once for everybody, and is sent again; a server that says "no such function" has certainly done nothing. Where
+//! loading is not allowed fills are refused and everything else goes on.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use redis::Value;
+use tokio::time::Instant;
+
+use crate::domain::store::{Refusal, StoreError};
+use crate::remote::error::accepted;
+use crate::remote::link::Link;
+use crate::remote::node::Node;
+use crate::remote::request::{Op, Request};
+
+/// How long to leave it after loading failed: an operator has to act, and every claim asks.
+const LOAD_PAUSE: Duration = Duration::from_secs(5);
+
+const NAME: &str = "hydrant_v1";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    Claim,
+    Commit,
+    Absent,
+    Abort,
+}
+
+/// The library's text and the scripts' hashes, worked out once.
+#[derive(Debug)]
+pub struct Functions {
+    library: String,
+    hashes: [String; Script::ALL.len()],
+}
+
+impl Functions {
+    pub fn new() -> Self {
+        let mut library = format!("#!lua name={NAME}\n");
+        for script in Script::ALL {
+            library.push_str(&format!(
+                "redis.register_function{{function_name='{}', flags={{{}}}, callback=function(KEYS, ARGV)\n{}end}}\n",
+                script.function(),
+                script.flags(),
+                script.source(),
+            ));
+        }
+        Self { library, hashes: Script::ALL.map(|script| sha1_hex(script.source())) }
+    }
+
+    /// Runs one script on one connection.
+    pub async fn run(
+        &self,
+        node: &Node,
+        link: &Link,
+        script: Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Value, StoreError> {
+        let asked = Instant::now();
+        let reply = node.call_on(link, script.op(), self.request(link, script, keys, args)).await?;
+        match accepted(reply) {
+            Err(StoreError::Refused(Refusal::NoFunctions)) => {}
+            other => return other,
+        }
+        self.install(node, link, asked).await?;
+        accepted(node.call_on(link, script.op(), self.request(link, script, keys, args)).await?)
+    }
+
+    fn request(&self, link: &Link, script: Script, keys: &[&[u8]], args: &[&[u8]]) -> Request {
+        let count = [b'0' + keys.len() as u8];
+        let (verb, name): (&[u8], &[u8]) = if link.server.has_functions {
+            (b"FCALL", script.function().as_bytes())
+        } else {
+            (b"EVALSHA", self.hashes[script as usize].as_bytes())
+        };
+        // On the stack: three words, at most two keys, at most four arguments.
+        let mut parts: [&[u8]; 9] = [b""; 9];
+        let length = 3 + keys.len() + args.len();
+        parts[..3].copy_from_slice(&[verb, name, &count]);
+        parts[3..3 + keys.len()].copy_from_slice(keys);
+        parts[3 + keys.len()..length].copy_from_slice(args);
+        Request::one(&parts[..length])
+    }
+
+    /// Loads what is missing, unless somebody did since `asked`.
+    async fn install(&self, node: &Node, link: &Link, asked: Instant) -> Result<(), StoreError> {
+        let mut state = node.library.lock().await;
+        if state.loaded.is_some_and(|loaded| loaded >= asked) {
+            return Ok(());
+        }
+        if state.failed.is_some_and(|failed| failed.elapsed() < LOAD_PAUSE) {
+            return Err(StoreError::Refused(Refusal::NoFunctions));
+        }
+        let outcome = self.load(node, link).await;
+        node.functions_missing.store(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
+            Ok(()) => {
+                tracing::info!(node = %node.address, library = NAME, "functions loaded");
+                (state.loaded, state.failed) = (Some(Instant::now()), None);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(node = %node.address, library = NAME, %error, "functions are missing and cannot be loaded; fills are refused");
+                state.failed = Some(Instant::now());
+                Err(StoreError::Refused(Refusal::NoFunctions))
+            }
+        }
+    }
+
+    async fn load(&self, node: &Node, link: &Link) -> Result<(), StoreError> {
+        if link.server.has_functions {
+            let request = Request::one(&[b"FUNCTION", b"LOAD", self.library.as_bytes()]);
+            return match accepted(node.call_on(link, Op::Install, request).await?) {
+                // "Already exists": another sidecar was faster.
+                Ok(_) | Err(StoreError::Refused(Refusal::Other)) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        for script in Script::ALL {
+            let request = Request::one(&[b"SCRIPT", b"LOAD", script.source().as_bytes()]);
+            accepted(node.call_on(link, Op::Install, request).await?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Functions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Script {
+    const ALL: [Self; 4] = [Self::Claim, Self::Commit, Self::Absent, Self::Abort];
+
+    const fn function(self) -> &'static str {
+        match self {
+            Self::Claim => "hydrant_v1_claim",
+            Self::Commit => "hydrant_v1_commit",
+            Self::Absent => "hydrant_v1_absent",
+            Self::Abort => "hydrant_v1_abort",
+        }
+    }
+
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Claim => include_str!("lua/claim.lua"),
+            Self::Commit => include_str!("lua/commit.lua"),
+            Self::Absent => include_str!("lua/absent.lua"),
+            Self::Abort => include_str!("lua/abort.lua"),
+        }
+    }
+
+    /// Giving a claim back only frees memory, so it is allowed when there is none.
+    const fn flags(self) -> &'static str {
+        match self {
+            Self::Claim | Self::Commit | Self::Absent => "",
+            Self::Abort => "'allow-oom'",
+        }
+    }
+
+    const fn op(self) -> Op {
+        match self {
+            Self::Claim => Op::Claim,
+            Self::Commit => Op::Commit,
+            Self::Absent => Op::Absent,
+            Self::Abort => Op::Abort,
+        }
+    }
+}
+
+fn sha1_hex(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_library_has_a_new_version() {
+        // Changed a script? Then the version in its name changes with it, and this hash.
+        assert_eq!(
+            (NAME, sha1_hex(&Functions::new().library).as_str()),
+            ("hydrant_v1", "ebed187764690a29afaf306c468f99db4e6c40e9")
+        );
+    }
+
+    #[test]
+    fn every_function_carries_the_librarys_version() {
+        for (index, script) in Script::ALL.into_iter().enumerate() {
+            assert!(script.function().starts_with(NAME));
+            assert_eq!(script as usize, index);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! One Redis node, and the one place through which every command passes: limit, deadline, breaker, metric, span.
+//!
+//! A node always stands in one of three ways: connecting, live, or away with its breaker open. One task, the keeper,
+//! moves it between them: it connects, runs the connection until that breaks, and waits while the breaker is open; the
+//! breaker's probe is a connection that greets and answers. Callers only ever look. So a node that hangs is noticed by
+//! the commands that miss their deadline, is left alone, and comes back by itself, and no caller pays for trying.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::Value;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::domain::breaker::{self, Admission, Breaker, Change};
+use crate::domain::random::Random;
+use crate::domain::store::StoreError;
+use crate::remote::connect::{self, Dial, Wire};
+use crate::remote::error::{self, ConnectError};
+use crate::remote::link::{self, Link, Unsent};
+use crate::remote::metrics::{Metrics, Outcome, Standing};
+use crate::remote::request::{Op, Request};
+use crate::remote::{Address, Auth};
+use crate::tasks::Tasks;
+
+/// Requests of one node under way at once, those that wait for a connection included. Enough for every fill of a busy
+/// pod; beyond it a caller is told at once, rather than after a deadline.
+const UNDER_WAY: usize = 8_192;
+/// At least this long from one attempt to connect to the next: a server that accepts and hangs up is not stormed.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all nodes of one store share.
+pub struct Shared {
+    pub dial: Arc<dyn Dial>,
+    pub auth: Option<Auth>,
+    pub deadline: Duration,
+    pub connect_timeout: Duration,
+    pub breaker: breaker::Config,
+    /// A cluster's map says who is a primary, and a replica answers MOVED; elsewhere the greeting has to be asked.
+    pub primary_only: bool,
+    pub tasks: Tasks,
+    pub random: Random,
+    pub metrics: Metrics,
+    /// Wakes the topology: something is not where it was.
+    pub nudge: Notify,
+}
+
+pub struct Node {
+    pub address: Address,
+    shared: Arc<Shared>,
+    standing: watch::Sender<Stand>,
+    /// Behind a lock for the few instructions of a state change.
+    breaker: Mutex<Tally>,
+    under_way: Semaphore,
+    retired: CancellationToken,
+    latency_micros: AtomicU64,
+    /// Held while the functions are loaded, so that many claims that find them missing load them once.
+    pub library: tokio::sync::Mutex<Library>,
+    pub functions_missing: AtomicBool,
+}
+
+/// When the functions were loaded here, and when that failed.
+#[derive(Debug, Default)]
+pub struct Library {
+    pub loaded: Option<Instant>,
+    pub failed: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+enum Stand {
+    Connecting,
+    Live(Arc<Link>),
+    Away(StoreError),
+}
+
+struct Tally {
+    breaker: Breaker,
+    last_failure: Option<Instant>,
+}
+
+/// How a node does, from memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub address: Address,
+    pub standing: Standing,
+    /// Why it is away.
+    pub trouble: Option<StoreError>,
+    /// Until the next try, where the breaker is open.
+    pub next_try: Option<Duration>,
+    /// Of the last request that was answered.
+    pub latency: Option<Duration>,
+    /// Fills are refused there: the functions are missing and could not be loaded.
+    pub functions_missing: bool,
+}
+
+impl Node {
+    /// Begins to connect at once.
+    pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
+        let tally = Tally { breaker: Breaker::new(shared.breaker), last_failure: None };
+        let node = Arc::new(Self {
+            address,
+            standing: watch::Sender::new(Stand::Connecting),
+            breaker: Mutex::new(tally),
+            under_way: Semaphore::new(UNDER_WAY),
+            retired: CancellationToken::new(),
+            latency_micros: AtomicU64::new(0),
+            library: tokio::sync::Mutex::default(),
+            functions_missing: AtomicBool::new(false),
+            shared,
+        });
+        node.shared.metrics.node_came(Standing::Connecting);
+        let keeper = node.clone();
+        node.shared.tasks.until_stop(async move {
+            let retired = keeper.retired.clone();
+            tokio::select! {
+                biased;
+                () = retired.cancelled() => {}
+                () = keeper.keep() => {}
+            }
+            keeper.shared.metrics.node_went(keeper.standing());
+        });
+        node
+    }
+
+    /// It owns nothing any more: its connection ends, and claims on it are void.
+    pub fn retire(&self) {
+        self.retired.cancel();
+    }
+
+    pub async fn call(&self, op: Op, request: Request) -> Result<Value, StoreError> {
+        let link = self.link().await?;
+        self.call_on(&link, op, request).await
+    }
+
+    /// One request on one particular connection, and never on another.
+    pub async fn call_on(&self, link: &Link, op: Op, request: Request) -> Result<Value, StoreError> {
+        let span = tracing::debug_span!("redis", op = op.as_str(), node = %self.address);
+        let started = Instant::now();
+        let result = self.send(link, request, started).instrument(span).await;
+        self.ended(link, op, started, &result);
+        result
+    }
+
+    /// The connection as it is now. While the first attempts are under way it is worth a deadline's wait; nothing has
+    /// been sent yet. When the breaker is open it is not.
+    pub async fn link(&self) -> Result<Arc<Link>, StoreError> {
+        match &*self.standing.borrow() {
+            Stand::Live(link) => return Ok(link.clone()),
+            Stand::Away(trouble) => return Err(*trouble),
+            Stand::Connecting => {}
+        }
+        let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
+        let mut standing = self.standing.subscribe();
+        let settled = standing.wait_for(|stand| !matches!(stand, Stand::Connecting));
+        match tokio::time::timeout(self.shared.deadline, settled).await {
+            Ok(Ok(stand)) => match &*stand {
+                Stand::Live(link) => Ok(link.clone()),
+                Stand::Away(trouble) => Err(*trouble),
+                Stand::Connecting => Err(StoreError::Unreachable),
+            },
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unreachable),
+        }
+    }
+
+    pub fn standing(&self) -> Standing {
+        match &*self.standing.borrow() {
+            Stand::Connecting => Standing::Connecting,
+            Stand::Live(_) => Standing::Live,
+            Stand::Away(_) => Standing::Away,
+        }
+    }
+
+    pub fn health(&self, now: Instant) -> Health {
+        let next_try = match self.tally().breaker.state() {
+            breaker::State::Open { until, .. } => Some(until.saturating_duration_since(now)),
+            breaker::State::Closed { .. } | breaker::State::Probing { .. } => None,
+        };
+        let trouble = match &*self.standing.borrow() {
+            Stand::Away(trouble) => Some(*trouble),
+            Stand::Connecting | Stand::Live(_) => None,
+        };
+        let micros = self.latency_micros.load(Ordering::Relaxed);
+        Health {
+            address: self.address.clone(),
+            standing: self.standing(),
+            trouble,
+            next_try,
+            latency: (micros > 0).then(|| Duration::from_micros(micros)),
+            functions_missing: self.functions_missing.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn send(&self, link: &Link, request: Request, started: Instant) -> Result<Value, StoreError> {
+        let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
+        let answer = match link.send(request, started) {
+            Ok(answer) => tokio::time::timeout_at(started + self.shared.deadline, answer).await,
+            Err(unsent) => Ok(Ok(Err(unsent))),
+        };
+        match answer {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(Unsent::Broken))) => Err(StoreError::Unreachable),
+            Ok(Ok(Err(Unsent::Shed))) => Err(StoreError::Overloaded),
+            // The link broke after sending, or the deadline passed: nobody knows what became of it.
+            Ok(Err(_)) | Err(_) => Err(StoreError::Timeout),
+        }
+    }
+
+    /// Metric and breaker. A request that was lost with its link does not count: the link counts once by itself.
+    fn ended(&self, link: &Link, op: Op, started: Instant, result: &Result<Value, StoreError>) {
+        let now = Instant::now();
+        let elapsed = now.duration_since(started);
+        let refusal = result.as_ref().ok().and_then(error::refused);
+        let outcome = match (result, refusal) {
+            (Err(error), _) => Outcome::from(*error),
+            (Ok(_), Some(refusal)) => Outcome::Refused(refusal),
+            (Ok(_), None) => Outcome::Ok,
+        };
+        self.shared.metrics.request_ended(op, outcome, elapsed);
+        match outcome {
+            Outcome::Timeout if !link.is_broken() => self.failed(started, now, StoreError::Timeout),
+            Outcome::Refused(refusal) if error::is_fault(refusal) => {
+                self.failed(started, now, StoreError::Refused(refusal));
+                // A primary that became a replica: somebody else is the primary now.
+                self.shared.nudge.notify_one();
+            }
+            Outcome::Ok | Outcome::Refused(_) => {
+                self.latency_micros.store(elapsed.as_micros().max(1) as u64, Ordering::Relaxed);
+                self.answered();
+            }
+            Outcome::Timeout | Outcome::Unreachable | Outcome::Overloaded => {}
+        }
+    }
+
+    /// Counts one failure. "In a row" means one after the other: of many requests that were under way together when a
+    /// node stalled, only the first says something new.
+    fn failed(&self, started: Instant, now: Instant, trouble: StoreError) {
+        let change = {
+            let mut tally = self.tally();
+            if tally.last_failure.is_some_and(|last| started < last) {
+                return;
+            }
+            tally.last_failure = Some(now);
+            tally.breaker.failed(now, self.shared.random.unit())
+        };
+        self.note(change, trouble);
+    }
+
+    fn answered(&self) {
+        let mut tally = self.tally();
+        // Only the keeper's probe closes a breaker; a late reply from before it opened proves nothing.
+        if tally.breaker.is_closed() {
+            tally.breaker.succeeded();
+        }
+    }
+
+    fn note(&self, change: Change, trouble: StoreError) {
+        match change {
+            Change::None => {}
+            Change::Opened { wait } => {
+                self.shared.metrics.breaker_opened();
+                tracing::warn!(node = %self.address, %trouble, next_try_ms = wait.as_millis() as u64, "redis node is left alone");
+                self.stand(Stand::Away(trouble));
+                self.shared.nudge.notify_one();
+            }
+            Change::Closed => tracing::info!(node = %self.address, "redis node is back"),
+        }
+    }
+
+    fn stand(&self, next: Stand) {
+        if self.retired.is_cancelled() {
+            return;
+        }
+        let new = next.standing();
+        let old = self.standing.send_replace(next);
+        if let Stand::Live(link) = &old {
+            link.break_off();
+        }
+        self.shared.metrics.node_went(old.standing());
+        self.shared.metrics.node_came(new);
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        // A count and a state: sound even after a panic elsewhere.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keeper.
+impl Node {
+    async fn keep(&self) {
+        let mut number = 0;
+        loop {
+            self.wait_for_turn().await;
+            let started = Instant::now();
+            match self.connect().await {
+                Ok((wire, server)) => {
+                    number += 1;
+                    let (link, inlet) = Link::new(number, server, self.retired.child_token());
+                    if self.connected(link) {
+                        link::drive(wire, inlet).await;
+                        self.lost(started);
+                    }
+                }
+                Err(error) => self.connect_failed(started, &error),
+            }
+            tokio::time::sleep_until(started + CONNECT_PAUSE).await;
+        }
+    }
+
+    /// Returns when the breaker lets somebody try.
+    async fn wait_for_turn(&self) {
+        loop {
+            let admission = self.tally().breaker.admit(Instant::now());
+            match admission {
+                Admission::Yes | Admission::Probe => return,
+                Admission::No { until } => tokio::time::sleep_until(until).await,
+            }
+        }
+    }
+
+    /// Connects, and asks for a key that nobody has: a server that is loading, or a cluster that is down, greets well.
+    async fn connect(&self) -> Result<(Wire, connect::Server), ConnectError> {
+        let attempt = async {
+            let shared = &self.shared;
+            let (mut wire, server) = connect::open(&*shared.dial, &self.address, shared.auth.as_ref()).await?;
+            if shared.primary_only && !server.is_primary {
+                return Err(ConnectError::NotPrimary);
+            }
+            match wire.ask(&Request::one(&[b"EXISTS", b"hydrant:probe"])).await {
+                Err(ConnectError::Refused(refusal)) if error::is_fault(refusal) => Err(ConnectError::Refused(refusal)),
+                // Any other refusal comes from a server that works: the slot is elsewhere, the command is not allowed.
+                Ok(_) | Err(ConnectError::Refused(_)) => Ok((wire, server)),
+                Err(error) => Err(error),
+            }
+        };
+        tokio::time::timeout(self.shared.connect_timeout, attempt).await.unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    /// Answers whether the link may be used: a late reply may have opened the breaker while we connected.
+    fn connected(&self, link: Link) -> bool {
+        self.shared.metrics.connected();
+        let change = {
+            let mut tally = self.tally();
+            let change = tally.breaker.succeeded();
+            if !tally.breaker.is_closed() {
+                return false;
+            }
+            tally.last_failure = None;
+            change
+        };
+        self.note(change, StoreError::Unreachable);
+        tracing::debug!(node = %self.address, incarnation = link.number, "connected");
+        self.stand(Stand::Live(Arc::new(link)));
+        self.shared.nudge.notify_one();
+        true
+    }
+
+    fn lost(&self, started: Instant) {
+        self.shared.metrics.connection_lost();
+        // Where the breaker opened, that is the reason why the link ended.
+        if self.standing() == Standing::Live {
+            self.stand(Stand::Connecting);
+            tracing::info!(node = %self.address, "redis connection lost");
+            self.failed(started, Instant::now(), StoreError::Unreachable);
+        }
+        self.shared.nudge.notify_one();
+    }
+
+    fn connect_failed(&self, started: Instant, error: &ConnectError) {
+        self.shared.metrics.connect_failed();
+        tracing::debug!(node = %self.address, %error, "cannot connect to redis");
+        self.failed(started, Instant::now(), StoreError::from(error));
+    }
+}
+
+impl Stand {
+    fn standing(&self) -> Standing {
+        match self {
+            Self::Connecting => Standing::Connecting,
+            Self::Live(_) => Standing::Live,
+            Self::Away(_) => Standing::Away,
+        }
+    }
+}

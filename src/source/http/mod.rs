@@ -1,0 +1,297 @@
+//! A source behind HTTP: one fixed origin, templated paths, GET only.
+//!
+//! A call passes, in this order: its request (path and credential, refused before anything is waited for), its turn
+//! (so many calls at once, and a short wait), the breaker, and then one try after another, each with its own timeout,
+//! while the retry budget and the deadline allow. Redirects are never followed and proxies of the environment never
+//! used: a credential goes to the origin that was configured, and nowhere else.
+
+mod answer;
+mod client;
+mod gate;
+mod request;
+mod retry;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
+
+use crate::domain::backoff::{Backoff, BackoffError};
+use crate::domain::breaker::{self, Admission, Breaker, Change};
+use crate::domain::entity::Name;
+use crate::domain::random::Random;
+use crate::domain::secret::SecretCell;
+use crate::domain::source::{FetchAsk, FetchError, Fetched, Source};
+use crate::source::http::gate::Gate;
+use crate::source::http::request::Requests;
+use crate::source::http::retry::Budget;
+use crate::source::metrics::{Metrics, SourceMetrics};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `https://accounts.internal:8443`: scheme, host and port, no path. Nothing else is ever called.
+    pub origin: String,
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+    /// How the subject's session is forwarded; None: this source takes no session.
+    pub session: Option<SessionStyle>,
+    /// The sidecar's own credential.
+    pub service: Option<ServiceCredential>,
+    /// Calls under way at once.
+    pub concurrency: usize,
+    /// Extra tries of one call; all of them together stay under the retry budget of a tenth of the calls.
+    pub retries: u32,
+    pub max_bytes: usize,
+    pub tls: SourceTls,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionStyle {
+    /// `Authorization: Bearer <session>`
+    Bearer,
+    /// `Cookie: <name>=<session>`
+    Cookie { name: String },
+    /// `<name>: <session>`
+    Header { name: String },
+}
+
+#[derive(Clone, Debug)]
+pub enum ServiceCredential {
+    Bearer { token: SecretCell },
+    Header { name: String, value: SecretCell },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTls {
+    pub ca: Option<PathBuf>,
+    /// A PEM with the client's certificate and key.
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+}
+
+/// Why a source cannot be built from its configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("`{0}` is not an origin: {1}")]
+    Origin(String, &'static str),
+    #[error("`{name}` cannot carry a credential: {why}")]
+    Carrier { field: &'static str, name: String, why: &'static str },
+    #[error("must be more than nothing")]
+    Zero(&'static str),
+    #[error("a client key needs the client's certificate too")]
+    KeyAlone,
+    #[error("{path}: {why}")]
+    File { field: &'static str, path: String, why: String },
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(String),
+}
+
+/// Failures in a row that open a source's breaker: fewer would open it on the hiccup of one of its instances.
+const FAILURES: u32 = 5;
+/// How long an open breaker waits: 2, 4, 8 ... 60 s.
+const WAITS: Result<Backoff, BackoffError> = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
+/// A caller that waits less than this says nothing of the source when it runs out of time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct HttpSource {
+    name: Name,
+    client: reqwest::Client,
+    requests: Requests,
+    timeout: Duration,
+    max_bytes: usize,
+    retries: u32,
+    gate: Gate,
+    budget: Budget,
+    /// Held for the few instructions of one decision.
+    breaker: Mutex<Breaker>,
+    random: Random,
+    metrics: SourceMetrics,
+}
+
+/// A try that gave nothing, and how far it came.
+struct Failed {
+    error: FetchError,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Nothing of an answer was seen.
+    BeforeHeaders,
+    Answered,
+    /// The caller's deadline was too near for the source to be blamed.
+    Impatient,
+}
+
+impl BuildError {
+    /// The part of the source's configuration to look at.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Origin(..) => "origin",
+            Self::Carrier { field, .. } | Self::Zero(field) | Self::File { field, .. } => field,
+            Self::KeyAlone => "tls.client_key",
+            Self::Client(_) => "tls",
+        }
+    }
+}
+
+impl HttpSource {
+    /// Reads the certificates it names; nothing is connected before the first call.
+    pub fn build(name: Name, config: Config, random: Random, metrics: &Metrics) -> Result<Self, BuildError> {
+        for (field, is_zero) in [
+            ("timeout", config.timeout.is_zero()),
+            ("connect_timeout", config.connect_timeout.is_zero()),
+            ("concurrency", config.concurrency == 0),
+            ("max_bytes", config.max_bytes == 0),
+        ] {
+            if is_zero {
+                return Err(BuildError::Zero(field));
+            }
+        }
+        let origin = request::parse_origin(&config.origin)?;
+        let client = client::build(&config, &origin)?;
+        let waits = WAITS.map_err(|error| BuildError::Client(error.to_string()))?;
+        Ok(Self {
+            client,
+            requests: Requests::new(origin, config.session, config.service)?,
+            timeout: config.timeout,
+            max_bytes: config.max_bytes,
+            retries: config.retries,
+            gate: Gate::new(config.concurrency),
+            budget: Budget::full(),
+            breaker: Mutex::new(Breaker::new(breaker::Config { failures: FAILURES, waits })),
+            random,
+            metrics: metrics.of(&name),
+            name,
+        })
+    }
+
+    async fn call(&self, ask: &FetchAsk<'_>) -> Result<Fetched, FetchError> {
+        let request = self.requests.of(ask, &self.random)?;
+        let _turn = self.gate.turn(ask.deadline).await?;
+        self.budget.call_started();
+        let mut last = FetchError::Shed;
+        for attempt in 0.. {
+            let admission = self.admit();
+            if let Admission::No { .. } = admission {
+                break;
+            }
+            let failed = match self.attempt(request.try_clone(), ask).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(failed) => failed,
+            };
+            last = failed.error;
+            let wait = retry::wait(attempt, self.random.unit());
+            let worth_it = failed.may_be_retried() && attempt < self.retries && admission == Admission::Yes;
+            if !worth_it || Instant::now() + wait >= ask.deadline || !self.budget.take() {
+                break;
+            }
+            self.metrics.call_retried();
+            sleep(wait).await;
+        }
+        Err(last)
+    }
+
+    /// One request and its answer, and what it tells the breaker.
+    async fn attempt(&self, request: Option<reqwest::Request>, ask: &FetchAsk<'_>) -> Result<Fetched, Failed> {
+        let started = Instant::now();
+        let until = ask.deadline.min(started + self.timeout);
+        let is_patient = until.duration_since(started) >= self.timeout.min(PATIENCE);
+        let late =
+            |stage| Failed { error: FetchError::Timeout, stage: if is_patient { stage } else { Stage::Impatient } };
+        // A GET without a body can always be cloned.
+        let request = request.ok_or(Failed { error: FetchError::Broken, stage: Stage::Answered })?;
+        let result = match timeout_at(until, self.client.execute(request)).await {
+            Err(_) => Err(late(Stage::BeforeHeaders)),
+            Ok(Err(error)) => Err(Failed { error: answer::transport_error(&error), stage: Stage::BeforeHeaders }),
+            Ok(Ok(response)) => {
+                let limit = self.max_bytes.min(ask.max_bytes);
+                match timeout_at(until, answer::read(response, limit, ask.meter)).await {
+                    Ok(read) => read.map_err(|error| Failed { error, stage: Stage::Answered }),
+                    Err(_) => Err(late(Stage::Answered)),
+                }
+            }
+        };
+        self.learn(result.as_ref().err());
+        result
+    }
+
+    fn admit(&self) -> Admission {
+        self.with_breaker(|breaker| breaker.admit(Instant::now()))
+    }
+
+    fn learn(&self, failed: Option<&Failed>) {
+        let change = match failed.map(Failed::blame) {
+            None | Some(Blame::None) => self.with_breaker(Breaker::succeeded),
+            Some(Blame::Source) => {
+                let unit = self.random.unit();
+                self.with_breaker(|breaker| breaker.failed(Instant::now(), unit))
+            }
+            Some(Blame::Ours) => Change::None,
+        };
+        match change {
+            Change::None => {}
+            Change::Opened { wait } => {
+                self.metrics.breaker_opened();
+                tracing::warn!(source = %self.name, ?wait, "the source keeps failing and is left alone for a while");
+            }
+            Change::Closed => {
+                self.metrics.breaker_closed();
+                tracing::info!(source = %self.name, "the source answers again");
+            }
+        }
+    }
+
+    fn with_breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        // A breaker has no half-made state that a panic could leave behind.
+        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Source for HttpSource {
+    fn fetch<'a>(&'a self, ask: FetchAsk<'a>) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        let span = tracing::info_span!("source_call", source = %self.name, entity = %ask.member.entity.name());
+        async move {
+            let call = self.metrics.call_started();
+            let result = self.call(&ask).await;
+            call.finished(&result);
+            result
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+/// Whose failure it was, for the breaker.
+enum Blame {
+    Source,
+    /// The source did what it should: it answered.
+    None,
+    /// It says nothing of the source.
+    Ours,
+}
+
+impl Failed {
+    fn may_be_retried(&self) -> bool {
+        match self.error {
+            FetchError::Unreachable | FetchError::Status(502..=504) => true,
+            FetchError::Timeout => matches!(self.stage, Stage::BeforeHeaders),
+            _ => false,
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self.error {
+            FetchError::Timeout if matches!(self.stage, Stage::Impatient) => Blame::Ours,
+            FetchError::Timeout | FetchError::Unreachable | FetchError::Broken | FetchError::Status(500..) => {
+                Blame::Source
+            }
+            FetchError::Shed | FetchError::NoSession => Blame::Ours,
+            FetchError::Denied | FetchError::Status(_) | FetchError::TooLarge | FetchError::Redirect => Blame::None,
+        }
+    }
+}
