@@ -224,9 +224,15 @@ impl Template {
                 Part::Param(name) => {
                     let value = required(params, name)?;
                     match ids {
-                        Ids::Encoded => percent_encode(value, &mut key),
+                        Ids::Encoded => {
+                            let start = key.len();
+                            percent_encode(value, &mut key);
+                            // A separator of letters or `-._~` can stand in an encoded value too.
+                            check_separator(name, &key[start..], self.text_after(at))?;
+                        }
                         Ids::Plain => {
-                            check_plain(name, value, self.text_after(at))?;
+                            check_plain(name, value)?;
+                            check_separator(name, value, self.text_after(at))?;
                             key.push_str(value);
                         }
                     }
@@ -314,7 +320,7 @@ fn required<'a>(params: &'a Params, name: &str) -> Result<&'a str, RenderError> 
     }
 }
 
-fn check_plain(name: &str, value: &str, separator: Option<&str>) -> Result<(), RenderError> {
+fn check_plain(name: &str, value: &str) -> Result<(), RenderError> {
     let forbidden = |what| Err(RenderError::Forbidden { param: name.to_owned(), what });
     if value.contains(['{', '}']) {
         return forbidden("a brace, which would change the key's slot");
@@ -322,7 +328,12 @@ fn check_plain(name: &str, value: &str, separator: Option<&str>) -> Result<(), R
     if value.chars().any(char::is_control) {
         return forbidden("a control character");
     }
-    // The value must end where the separator first begins, or reading the key back would cut it elsewhere.
+    Ok(())
+}
+
+/// What is written must end where the separator first begins, or reading the key back would cut it elsewhere, and two
+/// members could share a key.
+fn check_separator(name: &str, value: &str, separator: Option<&str>) -> Result<(), RenderError> {
     if let Some(separator) = separator {
         let joined = [value, separator].concat();
         if joined.find(separator) != Some(value.len()) {
@@ -416,6 +427,14 @@ mod tests {
     }
 
     #[test]
+    fn an_encoded_value_cannot_hold_what_ends_its_place_either() {
+        let template = Template::for_key("seat:{row}-{number}").expect("a good template");
+        let render = |row: &str, number: &str| template.key(&params(&[("row", row), ("number", number)]), Ids::Encoded);
+        assert!(render("1", "2-3").is_ok());
+        assert!(matches!(render("1-2", "3"), Err(RenderError::Separator { .. })));
+    }
+
+    #[test]
     fn a_path_cannot_be_escaped_from() {
         let path = Template::parse("/users/{id}").expect("parses");
         let render = |id: &str| path.path(&params(&[("id", id)]));
@@ -434,11 +453,18 @@ mod tests {
         }
 
         #[test]
-        fn two_members_never_share_a_key(a in "[ab:]{1,4}", b in "[ab:]{1,4}", c in "[ab:]{1,4}", d in "[ab:]{1,4}") {
+        fn two_members_never_share_a_key(
+            a in "[ab:]{1,4}",
+            b in "[ab:]{1,4}",
+            c in "[ab:]{1,4}",
+            d in "[ab:]{1,4}",
+            encoded in any::<bool>(),
+        ) {
+            let ids = if encoded { Ids::Encoded } else { Ids::Plain };
             let template = Template::for_key("x{p}ab{q}").expect("a good template");
             let one = params(&[("p", &a), ("q", &b)]);
             let two = params(&[("p", &c), ("q", &d)]);
-            if let (Ok(first), Ok(second)) = (template.key(&one, Ids::Plain), template.key(&two, Ids::Plain)) {
+            if let (Ok(first), Ok(second)) = (template.key(&one, ids), template.key(&two, ids)) {
                 prop_assert_eq!(one == two, first == second);
             }
         }
