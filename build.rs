@@ -18,6 +18,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        // Maps in the order of their names, so that a bad request is reported alike each time.
+        .btree_map(".")
+        // Bytes that are no message are the caller's mistake, where prost's own codec says INTERNAL.
+        .codec_path("crate::grpc::codec::ContractCodec")
         .skip_debug(SECRET_MESSAGES)
         .compile_fds(compiler.file_descriptor_set())?;
     commit_for_version();

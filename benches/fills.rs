@@ -146,7 +146,8 @@ impl Hydrant {
             refresh: Duration::from_secs(30),
             group: "bench".into(),
         };
-        let store: Arc<dyn Store> = remote::build(config, &tasks, Random::from_os(), &mut registry);
+        let store: Arc<dyn Store> =
+            remote::build(config, &tasks, Random::from_os(), remote::metrics::Metrics::register(&mut registry));
         let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 16 << 20 };
         let filler = Filler::new(store, config, Random::from_os(), Metrics::register(&mut registry));
         let name = |text| Name::new(text).expect("a good name");

@@ -17,6 +17,8 @@ use tokio_util::task::TaskTracker;
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// Fires after the stop, when all work has ended.
+    end: CancellationToken,
     ended: mpsc::Sender<Ended>,
 }
 
@@ -34,7 +36,8 @@ impl Tasks {
     pub fn new() -> (Self, Deaths) {
         // The first death ends the process; a few more may be reported on the way out.
         let (ended, deaths) = mpsc::channel(8);
-        (Self { tracker: TaskTracker::new(), stop: CancellationToken::new(), ended }, deaths)
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        (Self { tracker: TaskTracker::new(), stop, end, ended }, deaths)
     }
 
     /// Fires when the process is to stop.
@@ -76,11 +79,27 @@ impl Tasks {
         })
     }
 
+    /// What the last work still leans on, such as a connection: it goes on through the drain, is not waited for, and is
+    /// cancelled when all work has ended.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn until_end(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let end = self.end.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                () = work => {}
+            }
+        })
+    }
+
     /// Tells every living task to stop and waits for all work, at most this long. Answers whether all of it ended.
     pub async fn drain(&self, longest: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(longest, self.tracker.wait()).await.is_ok()
+        let ended = tokio::time::timeout(longest, self.tracker.wait()).await.is_ok();
+        self.end.cancel();
+        ended
     }
 }
 
@@ -106,6 +125,26 @@ mod tests {
         assert!(tasks.drain(Duration::from_secs(2)).await);
         assert_eq!(work.await.expect("ran to its end"), 7);
         assert!(deaths.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_work_can_lean_on_what_lives_until_the_end() {
+        let (tasks, _deaths) = Tasks::new();
+        let (ask, mut asked) = mpsc::channel::<tokio::sync::oneshot::Sender<u8>>(1);
+        let connection = tasks.until_end(async move {
+            while let Some(reply) = asked.recv().await {
+                let _ = reply.send(7);
+            }
+        });
+        let work = tasks.finish(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            ask.send(reply).await.expect("somebody listens");
+            answer.await.expect("an answer")
+        });
+        assert!(tasks.drain(Duration::from_secs(2)).await);
+        assert_eq!(work.await.expect("ran to its end"), 7);
+        connection.await.expect("ended");
     }
 
     #[tokio::test(start_paused = true)]

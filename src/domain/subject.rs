@@ -5,16 +5,16 @@ use std::fmt;
 use crate::domain::secret::Secret;
 use crate::domain::template::Params;
 
-/// Longest id: it becomes a part of keys, which end at 1,024 bytes.
-pub const MAX_USER_BYTES: usize = 256;
+/// Longest user id: it becomes part of keys, which end at 1,024 bytes.
+pub const MAX_FACT_BYTES: usize = 256;
+/// Longest attribute: most choose a cohort or stand in a source's path; one in a key still meets the key's own limit.
+pub const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 /// Longest session token; a backend's header limit (8 KiB in most servers) ends it anyway.
 pub const MAX_SESSION_BYTES: usize = 8_192;
 /// Tenants stand in keys and channel names of all their users.
 pub const MAX_TENANT_BYTES: usize = 128;
 /// Attributes name a plan, a region, a role: a handful.
 pub const MAX_ATTRIBUTES: usize = 32;
-/// Longest attribute: as long as a whole key.
-pub const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Subject {
@@ -60,7 +60,7 @@ impl Subject {
         tenant: Option<String>,
         attributes: Params,
     ) -> Result<Self, SubjectError> {
-        check("user_id", &user, MAX_USER_BYTES)?;
+        check("user_id", &user, MAX_FACT_BYTES)?;
         if let Some(session) = &session {
             check("session_token", session.expose(), MAX_SESSION_BYTES)?;
         }

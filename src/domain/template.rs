@@ -242,6 +242,15 @@ impl Template {
         Ok(Key::new(key)?)
     }
 
+    /// What a key of this template looks like with these values, for people: nothing is checked and nothing is a key.
+    pub fn show(&self, values: &Params) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Param(name) => values.get(name).unwrap_or_default(),
+        });
+        parts.collect()
+    }
+
     /// The text of a URL path: every value percent-encoded. `.` and `..` are refused, since a client resolves them.
     pub fn path(&self, params: &Params) -> Result<String, RenderError> {
         let mut path = String::with_capacity(self.text.len() + 16);

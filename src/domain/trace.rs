@@ -45,6 +45,11 @@ impl TraceContext {
         Self { span: nonzero(random.bytes()), ..*self }
     }
 
+    /// Trace, span and flags, for a library that keeps them in types of its own.
+    pub fn parts(&self) -> ([u8; 16], [u8; 8], u8) {
+        (self.trace, self.span, self.flags)
+    }
+
     pub fn trace_id(&self) -> TraceId {
         TraceId(self.trace)
     }

@@ -1,4 +1,22 @@
 //! The front door: gRPC over loopback TCP and, where asked for, a Unix socket.
+//!
+//! A call passes `server` (the layers, outside in), `service` (convert, call, convert) and `convert`. `status` is the one
+//! place where errors become codes. `client` is the other end, for the command line, benches and tests.
+
+pub mod client;
+pub mod codec;
+mod connection;
+pub mod convert;
+pub mod health;
+pub mod layer;
+pub mod listen;
+pub mod metrics;
+pub mod pb;
+mod redact;
+pub mod rpc;
+pub mod server;
+pub mod service;
+pub mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,8 +65,8 @@ impl Default for Limits {
         Self {
             // A request names members and keys: 256 of them fit well.
             message: 64 * 1024,
-            // The largest value an entity may declare, and room for the rest of the request.
-            value_message: 1024 * 1024 + 64 * 1024,
+            // What the contract promises for calls in which values travel: a few of the largest.
+            value_message: 4 * 1024 * 1024,
             in_flight_bytes: 16 * 1024 * 1024,
             // One pod's apps: a connection or a few for each process.
             connections: 256,

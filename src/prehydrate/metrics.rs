@@ -33,6 +33,10 @@ impl Metrics {
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
         };
+        // A status that never came is a zero, not a hole.
+        for status in Status::ALL {
+            let _ = metrics.calls.get_or_create(&CallLabels { status: status.as_str() });
+        }
         let registry = registry.sub_registry_with_prefix("hydrant_prehydrate");
         registry.register("calls", "Prehydrate calls that were served, by status", metrics.calls.clone());
         let help = "Time from the start of a plan until its last resource is settled";

@@ -73,7 +73,7 @@ impl Dial for Network {
 /// Dials and greets.
 pub async fn open(dial: &dyn Dial, to: &Address, auth: Option<&Auth>) -> Result<(Wire, Server), ConnectError> {
     let stream = dial.dial(to).await?;
-    let mut wire = Wire { stream, codec: ValueCodec::default(), inbox: BytesMut::new() };
+    let mut wire = Wire { stream, codec: ValueCodec::default(), inbox: BytesMut::with_capacity(1024) };
     let password = auth.map(|auth| auth.password.get());
     let user = auth.and_then(|auth| auth.username.as_deref()).unwrap_or("default");
     let hello = match password.as_ref().map(Secret::expose) {

@@ -96,6 +96,8 @@ fn refusal(error: &ServerError) -> Refusal {
         "NOSCRIPT" => Refusal::NoFunctions,
         "WRONGTYPE" => Refusal::WrongType,
         "ERR" if detail.contains("Function not found") => Refusal::NoFunctions,
+        // A function may do only what its caller may.
+        "ERR" if detail.contains("The user executing the script can't run") => Refusal::NotAllowed,
         // Before 7.0 an error inside a script comes wrapped in one of the script's.
         "ERR" if detail.contains("-OOM ") => Refusal::OutOfMemory,
         "ERR" if detail.contains("-WRONGTYPE ") => Refusal::WrongType,
@@ -148,6 +150,7 @@ mod tests {
             ("-ERR Function not found", Refusal::NoFunctions),
             ("-WRONGTYPE Operation against a key holding the wrong kind of value script: x", Refusal::WrongType),
             ("-ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed", Refusal::OutOfMemory),
+            ("-ERR The user executing the script can't run this command or subcommand script: x", Refusal::NotAllowed),
             ("-ERR something else", Refusal::Other),
         ] {
             assert_eq!(accepted(parse(line)), Err(StoreError::Refused(meaning)), "{line}");

@@ -62,13 +62,13 @@ impl Functions {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value, StoreError> {
-        let asked = Instant::now();
+        let loads = node.loads.load(Ordering::Relaxed);
         let reply = node.call_on(link, script.op(), self.request(link, script, keys, args)).await?;
         match accepted(reply) {
             Err(StoreError::Refused(Refusal::NoFunctions)) => {}
             other => return other,
         }
-        self.install(node, link, asked).await?;
+        self.install(node, link, loads).await?;
         accepted(node.call_on(link, script.op(), self.request(link, script, keys, args)).await?)
     }
 
@@ -88,27 +88,29 @@ impl Functions {
         Request::one(&parts[..length])
     }
 
-    /// Loads what is missing, unless somebody did since `asked`.
-    async fn install(&self, node: &Node, link: &Link, asked: Instant) -> Result<(), StoreError> {
-        let mut state = node.library.lock().await;
-        if state.loaded.is_some_and(|loaded| loaded >= asked) {
+    /// Loads what is missing, unless somebody did since `seen` loads.
+    async fn install(&self, node: &Node, link: &Link, seen: u64) -> Result<(), StoreError> {
+        let missing = Err(StoreError::Refused(Refusal::NoFunctions));
+        let mut last_failure = node.loading.lock().await;
+        if node.loads.load(Ordering::Relaxed) != seen {
             return Ok(());
         }
-        if state.failed.is_some_and(|failed| failed.elapsed() < LOAD_PAUSE) {
-            return Err(StoreError::Refused(Refusal::NoFunctions));
+        if last_failure.is_some_and(|failed| failed.elapsed() < LOAD_PAUSE) {
+            return missing;
         }
         let outcome = self.load(node, link).await;
         node.functions_missing.store(outcome.is_err(), Ordering::Relaxed);
         match outcome {
             Ok(()) => {
                 tracing::info!(node = %node.address, library = NAME, "functions loaded");
-                (state.loaded, state.failed) = (Some(Instant::now()), None);
+                node.loads.fetch_add(1, Ordering::Relaxed);
+                *last_failure = None;
                 Ok(())
             }
             Err(error) => {
                 tracing::warn!(node = %node.address, library = NAME, %error, "functions are missing and cannot be loaded; fills are refused");
-                state.failed = Some(Instant::now());
-                Err(StoreError::Refused(Refusal::NoFunctions))
+                *last_failure = Some(Instant::now());
+                missing
             }
         }
     }

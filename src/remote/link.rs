@@ -22,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 use crate::remote::connect::{Server, Wire};
 use crate::remote::request::Request;
 
-/// A request that is older than this when its turn comes is refused: what waited so long would only be late.
-const QUEUE_WAIT: Duration = Duration::from_millis(20);
 /// Requests that wait to be written. At 1 µs each the server would need 8 ms for so many.
 const QUEUED: usize = 8_192;
-/// Requests that wait for their replies. Beyond it nothing more is written, and the queue sheds.
+/// Requests that wait for their replies, late ones included: twice what a node may have under way.
 const AWAITED: usize = 16_384;
 /// Bytes put together for one write: as many as a socket buffer takes at once.
 const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes that the server has not taken yet. Twice what a process may have in flight in values, so that only a server
+/// that stopped reading gets there.
+const OUTBOX_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of one read at least.
+const READ_BYTES: usize = 16 * 1024;
 /// One reply's bytes. A key that holds more was not put there by us, and could fill the pod's memory.
 const REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// Buffers that grew over this for a large value are given back when they are empty.
@@ -48,32 +51,38 @@ pub struct Link {
 /// The driver's end: what `drive` needs beside the wire.
 pub struct Inlet {
     queue: mpsc::Receiver<Queued>,
+    deadline: Duration,
     broken: CancellationToken,
 }
 
-/// Certainly not sent.
+/// Why there is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsent {
+pub enum NoReply {
+    /// Certainly not sent: the link is broken.
     Broken,
-    /// Too much waits.
+    /// Certainly not sent: too much waits.
     Shed,
+    /// Sent, and not answered within the deadline.
+    Late,
 }
 
 /// The replies to come: an array of them for a request of several commands. A channel that closes without an answer
 /// means that the link broke after the request was sent.
-pub type Answer = oneshot::Receiver<Result<Value, Unsent>>;
+pub type Answer = oneshot::Receiver<Result<Value, NoReply>>;
 
 #[derive(Debug)]
 struct Queued {
     request: Request,
     since: Instant,
-    reply: oneshot::Sender<Result<Value, Unsent>>,
+    reply: oneshot::Sender<Result<Value, NoReply>>,
 }
 
 struct Awaited {
+    since: Instant,
     missing: usize,
     got: Vec<Value>,
-    reply: oneshot::Sender<Result<Value, Unsent>>,
+    /// None once it is late: what arrives then is swallowed in its place.
+    reply: Option<oneshot::Sender<Result<Value, NoReply>>>,
 }
 
 /// What was sent and is not yet answered, in order.
@@ -86,17 +95,17 @@ struct Replies {
 }
 
 impl Link {
-    pub fn new(number: u64, server: Server, broken: CancellationToken) -> (Self, Inlet) {
+    pub fn new(number: u64, server: Server, deadline: Duration, broken: CancellationToken) -> (Self, Inlet) {
         let (sender, queue) = mpsc::channel(QUEUED);
-        (Self { number, server, queue: sender, broken: broken.clone() }, Inlet { queue, broken })
+        (Self { number, server, queue: sender, broken: broken.clone() }, Inlet { queue, deadline, broken })
     }
 
-    pub fn send(&self, request: Request, now: Instant) -> Result<Answer, Unsent> {
+    pub fn send(&self, request: Request, now: Instant) -> Result<Answer, NoReply> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Queued { request, since: now, reply }) {
             Ok(()) => Ok(answer),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Unsent::Shed),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(Unsent::Broken),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(NoReply::Shed),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(NoReply::Broken),
         }
     }
 
@@ -121,19 +130,19 @@ pub async fn drive(wire: Wire, mut inlet: Inlet) {
     let broken = inlet.broken.clone();
     let broken_off = broken.cancelled();
     tokio::pin!(broken_off);
+    // One timer for all deadlines: set when there is something to wait for, moved on when it fires.
+    let alarm = tokio::time::sleep(inlet.deadline);
+    tokio::pin!(alarm);
 
     loop {
-        let room = outbox.is_empty() && replies.awaited.len() < AWAITED;
+        // Without it a read takes only what is left of the buffer, a few bytes at a time.
+        inbox.reserve(READ_BYTES);
         tokio::select! {
             biased;
             () = &mut broken_off => break,
             read = reader.read_buf(&mut inbox) => match read {
                 Ok(count) if count > 0 && replies.take(&mut inbox, count) => shrink(&mut inbox),
                 _ => break,
-            },
-            next = inlet.queue.recv(), if room => match next {
-                Some(first) => gather(first, &mut inlet.queue, &mut outbox, &mut replies),
-                None => break,
             },
             put = put(&mut writer, &outbox), if unflushed || !outbox.is_empty() => match put {
                 Ok(Put::Wrote(count)) if count > 0 => {
@@ -144,6 +153,19 @@ pub async fn drive(wire: Wire, mut inlet: Inlet) {
                 Ok(Put::Flushed) => unflushed = false,
                 Ok(Put::Wrote(_)) | Err(_) => break,
             },
+            () = &mut alarm, if !replies.awaited.is_empty() => {
+                let now = Instant::now();
+                alarm.as_mut().reset(replies.give_up(now, inlet.deadline).unwrap_or(now + inlet.deadline));
+            }
+            next = inlet.queue.recv() => match next {
+                Some(first) => {
+                    // Whoever else is ready to run may have something for the same write: with it one wake-up and one
+                    // system call serve many (docs/adr/0003 has the figures).
+                    tokio::task::yield_now().await;
+                    gather(first, &mut inlet, &mut outbox, &mut replies);
+                }
+                None => break,
+            },
         }
     }
 
@@ -151,28 +173,29 @@ pub async fn drive(wire: Wire, mut inlet: Inlet) {
     // What is still queued was never sent; what is awaited learns from its channel closing that nobody knows.
     inlet.queue.close();
     while let Ok(queued) = inlet.queue.try_recv() {
-        let _ = queued.reply.send(Err(Unsent::Broken));
+        let _ = queued.reply.send(Err(NoReply::Broken));
     }
 }
 
 /// Puts everything that waits into one write.
-fn gather(first: Queued, queue: &mut mpsc::Receiver<Queued>, outbox: &mut BytesMut, replies: &mut Replies) {
+fn gather(first: Queued, inlet: &mut Inlet, outbox: &mut BytesMut, replies: &mut Replies) {
     let now = Instant::now();
     let mut next = Some(first);
     while let Some(queued) = next {
-        // A caller that went away need not be served: nothing has happened yet.
-        if !queued.reply.is_closed() {
-            if now.duration_since(queued.since) > QUEUE_WAIT {
-                let _ = queued.reply.send(Err(Unsent::Shed));
-            } else {
-                outbox.extend_from_slice(queued.request.bytes());
-                replies.expect(queued.request.replies(), queued.reply);
-            }
+        // What waited for a quarter of its time has little hope left, and makes others wait.
+        let is_late = now.duration_since(queued.since) > inlet.deadline / 4;
+        let is_full = outbox.len() >= OUTBOX_BYTES || replies.awaited.len() >= AWAITED;
+        if is_late || is_full {
+            let _ = queued.reply.send(Err(NoReply::Shed));
+        } else if !queued.reply.is_closed() {
+            // A caller that went away need not be served: nothing has happened yet.
+            outbox.extend_from_slice(queued.request.bytes());
+            replies.expect(queued);
         }
-        if outbox.len() >= WRITE_BYTES || replies.awaited.len() >= AWAITED {
+        if outbox.len() >= WRITE_BYTES {
             return;
         }
-        next = queue.try_recv().ok();
+        next = inlet.queue.try_recv().ok();
     }
 }
 
@@ -196,8 +219,24 @@ fn shrink(buffer: &mut BytesMut) {
 }
 
 impl Replies {
-    fn expect(&mut self, missing: usize, reply: oneshot::Sender<Result<Value, Unsent>>) {
-        self.awaited.push_back(Awaited { missing, got: Vec::new(), reply });
+    fn expect(&mut self, queued: Queued) {
+        let Queued { request, since, reply } = queued;
+        self.awaited.push_back(Awaited { since, missing: request.replies(), got: Vec::new(), reply: Some(reply) });
+    }
+
+    /// Tells everybody who has waited for the whole deadline. All have the same, so the oldest comes first. Answers
+    /// when the next one is due.
+    fn give_up(&mut self, now: Instant, deadline: Duration) -> Option<Instant> {
+        for awaited in &mut self.awaited {
+            let due = awaited.since + deadline;
+            if due > now {
+                return Some(due);
+            }
+            if let Some(reply) = awaited.reply.take() {
+                let _ = reply.send(Err(NoReply::Late));
+            }
+        }
+        None
     }
 
     /// Hands out every complete reply; answers whether the conversation makes sense so far.
@@ -235,8 +274,10 @@ impl Replies {
                 Value::Array(first.got)
             }
         };
-        // A caller that went away misses its reply, nothing more.
-        let _ = first.reply.send(Ok(whole));
+        if let Some(reply) = first.reply {
+            // A caller that went away misses its reply, nothing more.
+            let _ = reply.send(Ok(whole));
+        }
         true
     }
 }

@@ -85,7 +85,7 @@ struct KindLabel {
 struct Label(&'static str);
 
 impl Metrics {
-    pub fn new(registry: &mut Registry) -> Self {
+    pub fn register(registry: &mut Registry) -> Self {
         let commands: Family<CommandLabels, Counter> = Family::default();
         registry.register("hydrant_redis_requests", "Requests to Redis by operation and outcome", commands.clone());
         let seconds: Family<OpLabel, Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_counted_can_be_read() {
         let mut registry = Registry::default();
-        let metrics = Metrics::new(&mut registry);
+        let metrics = Metrics::register(&mut registry);
         metrics.request_ended(Op::Claim, Outcome::Refused(Refusal::Moved), Duration::from_millis(2));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use crate::domain::breaker;
@@ -98,19 +97,13 @@ pub struct ClientCertificate {
 }
 
 /// Builds the store and begins to connect. It never fails: a Redis that is away is a state, not an error.
-pub fn build(config: Config, tasks: &Tasks, random: Random, metrics: &mut Registry) -> Arc<Remote> {
+pub fn build(config: Config, tasks: &Tasks, random: Random, metrics: Metrics) -> Arc<Remote> {
     let network = Network { tls: config.tls.clone() };
     build_over(Arc::new(network), config, tasks, random, metrics)
 }
 
 /// The same over any way to reach an address.
-pub fn build_over(
-    dial: Arc<dyn Dial>,
-    config: Config,
-    tasks: &Tasks,
-    random: Random,
-    metrics: &mut Registry,
-) -> Arc<Remote> {
+pub fn build_over(dial: Arc<dyn Dial>, config: Config, tasks: &Tasks, random: Random, metrics: Metrics) -> Arc<Remote> {
     // TLS is the dialler's; replicas and group belong to invalidation and to Hydrant's global keys.
     let Config { mode, auth, tls: _, replicas: _, deadline, connect_timeout, breaker, refresh, group: _ } = config;
     let shared = Arc::new(Shared {
@@ -122,7 +115,7 @@ pub fn build_over(
         primary_only: !matches!(mode, Mode::Cluster { .. }),
         tasks: tasks.clone(),
         random: random.clone(),
-        metrics: Metrics::new(metrics),
+        metrics,
         nudge: Notify::new(),
     });
     let remote = Arc::new(Remote::new(mode, shared, random));

@@ -20,7 +20,7 @@ use crate::domain::random::Random;
 use crate::domain::store::StoreError;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
-use crate::remote::link::{self, Link, Unsent};
+use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
 use crate::remote::{Address, Auth};
@@ -58,15 +58,11 @@ pub struct Node {
     retired: CancellationToken,
     latency_micros: AtomicU64,
     /// Held while the functions are loaded, so that many claims that find them missing load them once.
-    pub library: tokio::sync::Mutex<Library>,
+    /// When that failed, if it did so last.
+    pub loading: tokio::sync::Mutex<Option<Instant>>,
+    /// How often they were loaded.
+    pub loads: AtomicU64,
     pub functions_missing: AtomicBool,
-}
-
-/// When the functions were loaded here, and when that failed.
-#[derive(Debug, Default)]
-pub struct Library {
-    pub loaded: Option<Instant>,
-    pub failed: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -107,13 +103,15 @@ impl Node {
             under_way: Semaphore::new(UNDER_WAY),
             retired: CancellationToken::new(),
             latency_micros: AtomicU64::new(0),
-            library: tokio::sync::Mutex::default(),
+            loading: tokio::sync::Mutex::default(),
+            loads: AtomicU64::new(0),
             functions_missing: AtomicBool::new(false),
             shared,
         });
         node.shared.metrics.node_came(Standing::Connecting);
         let keeper = node.clone();
-        node.shared.tasks.until_stop(async move {
+        // Commits of the last fills still go over it while the process drains.
+        node.shared.tasks.until_end(async move {
             let retired = keeper.retired.clone();
             tokio::select! {
                 biased;
@@ -196,15 +194,15 @@ impl Node {
     async fn send(&self, link: &Link, request: Request, started: Instant) -> Result<Value, StoreError> {
         let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
         let answer = match link.send(request, started) {
-            Ok(answer) => tokio::time::timeout_at(started + self.shared.deadline, answer).await,
-            Err(unsent) => Ok(Ok(Err(unsent))),
+            Ok(answer) => answer.await,
+            Err(why) => Ok(Err(why)),
         };
         match answer {
-            Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(Unsent::Broken))) => Err(StoreError::Unreachable),
-            Ok(Ok(Err(Unsent::Shed))) => Err(StoreError::Overloaded),
-            // The link broke after sending, or the deadline passed: nobody knows what became of it.
-            Ok(Err(_)) | Err(_) => Err(StoreError::Timeout),
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(NoReply::Broken)) => Err(StoreError::Unreachable),
+            Ok(Err(NoReply::Shed)) => Err(StoreError::Overloaded),
+            // Nobody knows what became of it; the same where the link broke after sending.
+            Ok(Err(NoReply::Late)) | Err(_) => Err(StoreError::Timeout),
         }
     }
 
@@ -291,20 +289,27 @@ impl Node {
 /// The keeper.
 impl Node {
     async fn keep(&self) {
-        let mut number = 0;
+        let (mut number, mut complained) = (0, false);
         loop {
             self.wait_for_turn().await;
             let started = Instant::now();
             match self.connect().await {
                 Ok((wire, server)) => {
-                    number += 1;
-                    let (link, inlet) = Link::new(number, server, self.retired.child_token());
+                    (number, complained) = (number + 1, false);
+                    let (link, inlet) = Link::new(number, server, self.shared.deadline, self.retired.child_token());
                     if self.connected(link) {
                         link::drive(wire, inlet).await;
                         self.lost(started);
                     }
                 }
-                Err(error) => self.connect_failed(started, &error),
+                Err(error) => {
+                    // The first time somebody should read why; the next hundred times it would be noise.
+                    if !complained {
+                        tracing::warn!(node = %self.address, %error, "cannot connect to redis");
+                    }
+                    complained = true;
+                    self.connect_failed(started, &error);
+                }
             }
             tokio::time::sleep_until(started + CONNECT_PAUSE).await;
         }
@@ -371,7 +376,6 @@ impl Node {
 
     fn connect_failed(&self, started: Instant, error: &ConnectError) {
         self.shared.metrics.connect_failed();
-        tracing::debug!(node = %self.address, %error, "cannot connect to redis");
         self.failed(started, Instant::now(), StoreError::from(error));
     }
 }
@@ -385,3 +389,7 @@ impl Stand {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -1,7 +1,12 @@
 //! The one integration binary: flows over real stores and real sources, the process as a whole, the failover table.
 //! One binary links once; `cargo test --test it <name>` runs a part of it.
 
+mod commands;
+mod door;
 mod flows;
+mod probes;
+mod process;
+mod references;
 mod remote_access;
 mod remote_cluster;
 mod remote_failover;

@@ -66,7 +66,10 @@ impl Story {
         line(format_args!("With: the page finds its data at the keys it always used"));
         self.with.rows(longest).for_each(|row| line(format_args!("{row}")));
         let times = self.without.total_ms / self.with.total_ms.max(0.1);
-        line(format_args!("\nFirst page: {:.0} ms before, {:.0} ms after, {times:.0} times faster.", self.without.total_ms, self.with.total_ms));
+        line(format_args!(
+            "\nFirst page: {:.0} ms before, {:.0} ms after, {times:.0} times faster.",
+            self.without.total_ms, self.with.total_ms
+        ));
         line(format_args!("The failing backend cost its own entry and nothing else."));
         text
     }
@@ -101,7 +104,10 @@ mod tests {
             with: page(From::Cache, 1.0),
         };
         let table = story.table();
-        assert!(table.contains("orders           backend    400.0 ms  ████████████████████████████████████████\n"), "{table}");
+        assert!(
+            table.contains("orders           backend    400.0 ms  ████████████████████████████████████████\n"),
+            "{table}"
+        );
         assert!(table.contains("orders           cache        1.0 ms  █\n"), "{table}");
         assert!(table.contains("400 ms before, 1 ms after, 400 times faster"), "{table}");
     }

@@ -8,7 +8,6 @@ mod chart;
 mod redis;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::Instant;
 
-use crate::app::App;
+use crate::app::{App, Surroundings};
 use crate::cli::demo::backends::BACKENDS;
 use crate::cli::demo::chart::{From, Load, Page, Story, ms};
 use crate::cli::demo::redis::Redis;
@@ -24,6 +23,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{Out, block_on};
 use crate::config;
 use crate::domain::budget::Budget;
+use crate::domain::clock::Clock;
 use crate::domain::entity::Member;
 use crate::domain::random::Random;
 use crate::domain::secret::Secret;
@@ -71,7 +71,10 @@ async fn tell(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Sto
         None => None,
     };
     let (store, told) = match &redis {
-        Some(redis) => (format!("redis: {{ mode: standalone, nodes: [\"redis://{}\"] }}", redis.address), "redis-server of this machine"),
+        Some(redis) => (
+            format!("redis: {{ mode: standalone, nodes: [\"redis://{}\"] }}", redis.address),
+            "redis-server of this machine",
+        ),
         None if args.memory => ("store: memory".to_owned(), "memory, as asked"),
         None => ("store: memory".to_owned(), "memory (no redis-server on the PATH)"),
     };
@@ -79,7 +82,9 @@ async fn tell(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Sto
     let env = BTreeMap::from([("DEMO_BACKENDS".to_owned(), backends.to_string())]);
     let loaded = config::load_text(&format!("{CONFIG}{store}\n"), Path::new("demo.yaml"), &env)
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let app = App::start(loaded, &env).await?;
+    let around =
+        Surroundings { file: None, env: &env, telemetry: None, clock: Clock::System, random: Random::from_os() };
+    let app = App::start(loaded, around).await?;
     let client = Client::connect(&format!("http://{}", app.api()), Duration::from_secs(5)).await?;
 
     let without = first_page(&app, "ada").await?;
@@ -122,14 +127,14 @@ async fn ask_backend(settings: &Arc<Settings>, member: &Member, user: &str) -> F
     let Some(source) = member.entity.load().and_then(|load| settings.sources.get(&load.source)) else {
         return From::Failed;
     };
-    let session = session_of(user);
+    let (session, meter) = (session_of(user), Budget::new(64 * 1024).meter());
     let fetched = source.fetch(FetchAsk {
         member,
         session: Some(&session),
         trace: TraceContext::start(&Random::from_os()),
         deadline: Instant::now() + Duration::from_secs(3),
         max_bytes: 64 * 1024,
-        meter: &Budget::new(64 * 1024).meter(),
+        meter: &meter,
     });
     if fetched.await.is_ok() { From::Backend } else { From::Failed }
 }

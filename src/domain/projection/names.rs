@@ -9,6 +9,69 @@
 
 use std::collections::BTreeSet;
 
+const SECRET_ENDS_E: [&str; 6] =
+    ["passphrase", "passcode", "recoverycode", "backupcode", "seedphrase", "recoveryphrase"];
+
+/// What stands before `key` in the name of a key that opens something.
+const SECRET_KEYS: [&str; 13] = [
+    "api",
+    "private",
+    "secret",
+    "access",
+    "signing",
+    "encryption",
+    "master",
+    "session",
+    "auth",
+    "hmac",
+    "shared",
+    "account",
+    "priv",
+];
+
+/// Names that are secret as a whole, and not as the end of another.
+const SECRET_NAMES: [&str; 39] = [
+    "pin",
+    "userpin",
+    "cardpin",
+    "atmpin",
+    "authorization",
+    "proxyauthorization",
+    "authorizationcode",
+    "authheader",
+    "basicauth",
+    "bearer",
+    "cookie",
+    "setcookie",
+    "sessioncookie",
+    "authcookie",
+    "phpsessid",
+    "jsessionid",
+    "sessid",
+    "otpcode",
+    "totpcode",
+    "mfacode",
+    "twofactorcode",
+    "verificationcode",
+    "scratchcode",
+    "otpauth",
+    "otpauthurl",
+    "otpauthuri",
+    "totpuri",
+    "totpurl",
+    "otpseed",
+    "totpseed",
+    "mfaseed",
+    "mnemonic",
+    "socialsecurity",
+    "socialsecuritynumber",
+    "cardsecuritycode",
+    "securityanswer",
+    "secretanswer",
+    "connectionstring",
+    "secretkeybase",
+];
+
 /// The entity's own names, folded; the built-in rules hold for every entity.
 #[derive(Clone, Debug, Default)]
 pub struct Never {
@@ -86,81 +149,22 @@ fn is_secret_in_some_form(name: &str) -> bool {
 }
 
 fn is_secret(name: &str) -> bool {
-    if is_cursor(name) {
-        return false;
-    }
-    let ends = match name.as_bytes().last() {
+    !is_cursor(name) && (ends_secretly(name) || SECRET_NAMES.contains(&name))
+}
+
+/// By the last letter first: nearly every name is done with after one comparison.
+fn ends_secretly(name: &str) -> bool {
+    match name.as_bytes().last() {
         Some(b't') => name.ends_with("secret") || name.ends_with("jwt"),
         Some(b'n') => name.ends_with("token") || (name.ends_with("ssn") && !name.ends_with("issn")),
         Some(b'd') => name.ends_with("pwd"),
         Some(b'p') => name.ends_with("otp"),
         Some(b'v') => name.ends_with("cvv"),
         Some(b'c') => name.ends_with("cvc"),
-        Some(b'e') => ["passphrase", "passcode", "recoverycode", "backupcode", "seedphrase", "recoveryphrase"]
-            .iter()
-            .any(|end| name.ends_with(end)),
-        Some(b'y') => {
-            let keys = [
-                "apikey",
-                "privatekey",
-                "secretkey",
-                "accesskey",
-                "signingkey",
-                "encryptionkey",
-                "masterkey",
-                "sessionkey",
-                "authkey",
-                "hmackey",
-                "sharedkey",
-                "accountkey",
-                "privkey",
-            ];
-            name.ends_with("key") && keys.iter().any(|end| name.ends_with(end))
-        }
+        Some(b'e') => SECRET_ENDS_E.iter().any(|end| name.ends_with(end)),
+        Some(b'y') => name.strip_suffix("key").is_some_and(|kind| SECRET_KEYS.iter().any(|end| kind.ends_with(end))),
         _ => false,
-    };
-    ends || matches!(
-        name,
-        "pin"
-            | "userpin"
-            | "cardpin"
-            | "atmpin"
-            | "authorization"
-            | "proxyauthorization"
-            | "authorizationcode"
-            | "authheader"
-            | "basicauth"
-            | "bearer"
-            | "cookie"
-            | "setcookie"
-            | "sessioncookie"
-            | "authcookie"
-            | "phpsessid"
-            | "jsessionid"
-            | "sessid"
-            | "otpcode"
-            | "totpcode"
-            | "mfacode"
-            | "twofactorcode"
-            | "verificationcode"
-            | "scratchcode"
-            | "otpauth"
-            | "otpauthurl"
-            | "otpauthuri"
-            | "totpuri"
-            | "totpurl"
-            | "otpseed"
-            | "totpseed"
-            | "mfaseed"
-            | "mnemonic"
-            | "socialsecurity"
-            | "socialsecuritynumber"
-            | "cardsecuritycode"
-            | "securityanswer"
-            | "secretanswer"
-            | "connectionstring"
-            | "secretkeybase"
-    )
+    }
 }
 
 fn is_token_kind(name: &str) -> bool {

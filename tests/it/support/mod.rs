@@ -3,8 +3,11 @@
 pub mod catalog;
 pub mod certificates;
 pub mod certs;
+pub mod door;
 pub mod origin;
+pub mod peer;
 pub mod redis;
+pub mod sidecar;
 pub mod store;
 pub mod stub;
 pub mod wait;

@@ -271,6 +271,7 @@ async fn respond(answer: Answer, headers: &HeaderMap) -> io::Result<Response<Bod
             Ok(response)
         }
         Answer::After(delay, answer) => {
+            // tidy: waits because being slow is what this answer is for
             sleep(delay).await;
             Box::pin(respond(*answer, headers)).await
         }

@@ -2,7 +2,6 @@
 //! temporary folder, killed by their pid when dropped.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub struct RedisServer {
     args: Vec<String>,
     password: Option<String>,
     child: Child,
-    dir: TempDir,
+    _dir: TempDir,
 }
 
 pub struct RedisCluster {
@@ -91,7 +90,7 @@ impl RedisServer {
         }
         all.extend(args.iter().filter(|arg| **arg != "--sentinel").map(|arg| (*arg).to_owned()));
         let child = launch(&all);
-        Self { port, tls_port, args: all, password: password.map(str::to_owned), child, dir }
+        Self { port, tls_port, args: all, password: password.map(str::to_owned), child, _dir: dir }
     }
 
     pub fn address(&self) -> Address {
@@ -124,6 +123,18 @@ impl RedisServer {
         redis::from_redis_value(self.command(parts)).expect("text")
     }
 
+    /// Every key and its value, one a line.
+    pub fn dump(&self) -> String {
+        let Value::Array(keys) = self.command(&["KEYS", "*"]) else { return String::new() };
+        let mut lines: Vec<String> = keys
+            .into_iter()
+            .filter_map(|key| redis::from_redis_value::<String>(key).ok())
+            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .collect();
+        lines.sort();
+        lines.concat()
+    }
+
     pub async fn wait_until_up(&self) {
         until("a server that answers PING", async || self.try_command(&["PING"]).is_ok()).await;
     }
@@ -148,10 +159,6 @@ impl RedisServer {
 
     pub fn resume(&self) {
         self.signal("-CONT");
-    }
-
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 
     fn signal(&self, signal: &str) {
@@ -220,7 +227,16 @@ impl RedisCluster {
 
     fn spawn_node(certs: Option<&Certs>) -> (RedisServer, String) {
         let bus = free_port().to_string();
-        let mut args = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", &bus];
+        let mut args = vec![
+            "--cluster-enabled",
+            "yes",
+            "--cluster-require-full-coverage",
+            "no",
+            "--cluster-node-timeout",
+            "2000",
+            "--cluster-port",
+            &bus,
+        ];
         args.extend(["--repl-diskless-sync-delay", "0", "--repl-diskless-load", "on-empty-db"]);
         if certs.is_some() {
             args.extend(["--tls-cluster", "yes", "--tls-replication", "yes"]);
@@ -248,6 +264,11 @@ impl RedisCluster {
             })
             .await;
         }
+    }
+
+    /// The value at a key, read from the primary that owns it as an app would.
+    pub fn get(&self, key: &str) -> Option<String> {
+        redis::from_redis_value(self.nodes[self.owner(key)].command(&["GET", key])).expect("a string or nothing")
     }
 
     pub fn seeds(&self) -> Vec<Address> {

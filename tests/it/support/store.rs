@@ -8,6 +8,7 @@ use hydrant::domain::breaker;
 use hydrant::domain::key::Key;
 use hydrant::domain::random::Random;
 use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store, StoreError, StoreState};
+use hydrant::remote::metrics::Metrics;
 use hydrant::remote::store::Remote;
 use hydrant::remote::{Config, Mode, build};
 use hydrant::tasks::{Deaths, Tasks};
@@ -30,7 +31,7 @@ impl Rig {
     pub fn new(config: Config) -> Self {
         let (tasks, deaths) = Tasks::new();
         let mut registry = Registry::default();
-        let store = build(config, &tasks, Random::from_seed(7), &mut registry);
+        let store = build(config, &tasks, Random::from_seed(7), Metrics::register(&mut registry));
         Self { store, registry, _tasks: tasks, _deaths: deaths }
     }
 

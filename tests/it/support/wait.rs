@@ -12,6 +12,7 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let end = Instant::now() + LONGEST;
     while !holds().await {
         assert!(Instant::now() < end, "never came: {what}");
+        // tidy: waits because it looks again and again, with a bound
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,0 +1,195 @@
+//! From a checked configuration to a running process: the only file that knows every concrete type.
+//!
+//! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
+//! say that nothing new should come, let what is under way end, flush.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::metrics::Page;
+use crate::admin::{self, Admin, Probes};
+use crate::config::{self, Config, Loaded, reload};
+use crate::domain::clock::Clock;
+use crate::domain::entity::Name;
+use crate::domain::phase::{self, Phase};
+use crate::domain::random::Random;
+use crate::domain::source::Source;
+use crate::domain::store::Store;
+use crate::domain::version::VERSION;
+use crate::fill::settings::{Live, Settings};
+use crate::fill::{self, Filler};
+use crate::grpc::listen::Listeners;
+use crate::grpc::server::{self, Door, Drained};
+use crate::grpc::service::Services;
+use crate::grpc::{self, health};
+use crate::local::memory::MemoryStore;
+use crate::prehydrate::{self, Prehydrate};
+use crate::remote;
+use crate::source::http::HttpSource;
+use crate::source::{self, http};
+use crate::tasks::{Deaths, Ended, Tasks};
+use crate::telemetry::metrics::Registry;
+use crate::telemetry::{self, Telemetry};
+
+/// A process that serves.
+pub struct App {
+    api: SocketAddr,
+    store: Arc<dyn Store>,
+    live: Live,
+    tasks: Tasks,
+    deaths: Deaths,
+    door: JoinHandle<Drained>,
+    admin: Admin,
+    telemetry: Option<Telemetry>,
+    drain: Duration,
+}
+
+/// Where the process gets what it does not make itself.
+pub struct Surroundings<'a> {
+    /// The configuration's file, which is followed while the process runs; none where it came from elsewhere.
+    pub file: Option<&'a Path>,
+    pub env: &'a BTreeMap<String, String>,
+    /// None where logging is somebody else's: a test's, the demo's.
+    pub telemetry: Option<Telemetry>,
+    pub clock: Clock,
+    pub random: Random,
+}
+
+/// Traces that were not sent by then are given up: nobody waits longer for a process that ends.
+const FLUSH: Duration = Duration::from_secs(2);
+
+impl App {
+    pub async fn start(loaded: Loaded, around: Surroundings<'_>) -> anyhow::Result<Self> {
+        let Surroundings { file, env, telemetry, clock, random } = around;
+        let Config { group, store, live, fill, listen, admin, telemetry: _, workers: _ } = loaded.config.clone();
+        let (tasks, deaths) = Tasks::new();
+        let (phase, serving) = phase::channel();
+        let mut registry = telemetry::metrics::registry(clock);
+        tracing::info!(version = VERSION, group, "starting");
+        loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
+
+        let store = store_of(store, &tasks, &random, &mut registry);
+        let sources = Sources { metrics: source::metrics::Metrics::register(&mut registry), random: random.clone() };
+        let settings = Live::new(sources.settings(&live)?);
+        let fills = fill::metrics::Metrics::register(&mut registry);
+        let filler = Filler::new(store.clone(), fill, random.clone(), fills);
+        let plans = prehydrate::metrics::Metrics::register(&mut registry);
+        let prehydrate = Prehydrate::new(live.prehydrate, settings.clone(), filler, tasks.clone(), &random, plans);
+
+        let reloads = config::metrics::Metrics::register(&mut registry);
+        if let Some(path) = file {
+            let pace = reload::Pace::default();
+            let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
+            let changes = reload::watch(&tasks, follow, &loaded);
+            tasks.live("reload", follow_changes(changes, sources, settings.clone(), prehydrate.clone()));
+        }
+
+        let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
+        let api = listeners.api().context("the api has no address")?;
+        let door = Door {
+            services: Services { prehydrate },
+            limits: listen.limits,
+            drain: listen.drain,
+            metrics: grpc::metrics::Metrics::register(&mut registry),
+            adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
+            phase: phase.clone(),
+            tasks: tasks.clone(),
+        };
+        let probes = Probes { phase: serving.clone(), store: store.clone() };
+        let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
+            .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
+        let door = tasks.finish(server::serve(listeners, door));
+        phase.send_replace(Phase::Serving);
+        tracing::info!(%api, probes = %admin.address(), "serving");
+        Ok(Self { api, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
+    }
+
+    /// Where the api answers, with the port that was found free where the configuration says 0.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    pub fn probes(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.live.get()
+    }
+
+    /// Waits for a task that should have lived to end: the process cannot go on without it.
+    pub async fn died(&mut self) -> Ended {
+        match self.deaths.recv().await {
+            Some(ended) => ended,
+            // The tasks hold the other end, and they are ours: nothing dies any more.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends what is under way, then the process's own tasks, then the probes, and flushes.
+    pub async fn drain(self) -> Drained {
+        let Self { api: _, store: _, live: _, tasks, deaths: _, door, admin, telemetry, drain } = self;
+        // The door hears of it by the same signal, and has the same time.
+        let ended = tasks.drain(drain + Duration::from_millis(500)).await;
+        let drained = if ended { door.await.unwrap_or(Drained::Cut) } else { Drained::Cut };
+        admin.stop().await;
+        tracing::info!(whole = drained == Drained::Whole, "stopped");
+        if let Some(telemetry) = telemetry {
+            telemetry.shutdown(FLUSH).await;
+        }
+        drained
+    }
+}
+
+fn store_of(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> Arc<dyn Store> {
+    match store {
+        config::Store::Redis(config) => {
+            remote::build(*config, tasks, random.clone(), remote::metrics::Metrics::register(registry))
+        }
+        config::Store::Memory(bounds) => Arc::new(MemoryStore::new(bounds, random.clone())),
+    }
+}
+
+/// Makes sources, at the start and at every reload.
+struct Sources {
+    metrics: source::metrics::Metrics,
+    random: Random,
+}
+
+impl Sources {
+    fn settings(&self, live: &config::Live) -> anyhow::Result<Settings> {
+        let build = |(name, config): (&Name, &http::Config)| {
+            let source = HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)
+                .with_context(|| format!("sources.{name}"))?;
+            Ok((name.clone(), Arc::new(source) as Arc<dyn Source>))
+        };
+        let sources: anyhow::Result<BTreeMap<_, _>> = live.sources.iter().map(build).collect();
+        Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources: sources? })
+    }
+}
+
+/// Puts every accepted change in force. A fill that has begun keeps what it began with.
+async fn follow_changes(mut changes: watch::Receiver<config::Live>, sources: Sources, live: Live, flow: Prehydrate) {
+    while changes.changed().await.is_ok() {
+        let next = changes.borrow_and_update().clone();
+        match sources.settings(&next) {
+            Ok(settings) => {
+                live.replace(settings);
+                flow.reconfigure(next.prehydrate);
+                tracing::info!("the new configuration is in force");
+            }
+            Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `hydrant prehydrate`: one call to a running sidecar, its answer as a table or as JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cli::exit::Exit;
+use crate::cli::{Out, block_on};
+use crate::domain::secret::Secret;
+use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Mode};
+
+/// Fill for one user: what is always filled at a login, and the members named here.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The user's id.
+    #[arg(long)]
+    user: String,
+    /// The user's session token, for backends that ask for it; HYDRANT_SESSION if it is not given, which keeps it out
+    /// of the shell's history.
+    #[arg(long)]
+    session: Option<String>,
+    #[arg(long)]
+    tenant: Option<String>,
+    /// A further fact of the user: `role=admin`.
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = pair)]
+    attributes: Vec<(String, String)>,
+    /// A member to fill: `user`, `user:id=123`, `oauth:userId=7,provider=google`. May be given often.
+    #[arg(long = "member", value_name = "ENTITY[:PARAM=VALUE,…]", value_parser = member)]
+    members: Vec<AskMember>,
+    /// Answer only when everything is settled.
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// Fetch again what is fresh.
+    #[arg(long)]
+    refresh: bool,
+    /// Show what would be filled, and fill nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Give up after this many milliseconds.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    deadline_ms: u64,
+    /// Answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    endpoint: crate::cli::EndpointArg,
+}
+
+pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std::io::Result<Exit> {
+    let json = args.json;
+    match block_on(call(args, env))? {
+        Ok(answer) => {
+            let text = if json { serde_json::to_string_pretty(&answer)? } else { table(&answer) };
+            writeln!(out.text, "{text}")?;
+            Ok(Exit::of_answer(&answer))
+        }
+        Err(error) => {
+            writeln!(out.errors, "hydrant: {error}")?;
+            Ok(Exit::of_error(&error))
+        }
+    }
+}
+
+async fn call(args: Args, env: &BTreeMap<String, String>) -> Result<Answer, CallError> {
+    let client = Client::connect(&args.endpoint.resolve(env), Duration::from_millis(args.deadline_ms)).await?;
+    let mode = match (args.wait, args.dry_run) {
+        (_, true) => Mode::DryRun,
+        (true, false) => Mode::Completed,
+        (false, false) => Mode::Accepted,
+    };
+    let ask = Ask {
+        user: args.user,
+        session: args.session.or_else(|| env.get("HYDRANT_SESSION").cloned()).map(Secret::new),
+        tenant: args.tenant,
+        attributes: args.attributes.into_iter().collect(),
+        members: args.members,
+        mode,
+        refresh: args.refresh,
+    };
+    client.prehydrate(ask).await
+}
+
+fn table(answer: &Answer) -> String {
+    let mut text = format!("{} in {:.1} ms, trace {}", answer.status, answer.elapsed_ms, answer.trace_id);
+    if let Some(retry) = answer.retry_after_ms {
+        text.push_str(&format!(", try again in {retry:.0} ms"));
+    }
+    let widest = answer.resources.iter().map(|r| r.key.chars().count()).max().unwrap_or(0);
+    for r in &answer.resources {
+        let line = format!(
+            "\n  {:<widest$}  {:<9} {:>8.1} ms {:>8} B  {:<12} {}",
+            r.key, r.outcome, r.elapsed_ms, r.bytes, r.source, r.reason
+        );
+        text.push_str(line.trim_end());
+    }
+    text
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn member(text: &str) -> Result<AskMember, String> {
+    let (entity, params) = text.split_once(':').unwrap_or((text, ""));
+    let params: Result<BTreeMap<_, _>, _> = params.split(',').filter(|p| !p.is_empty()).map(pair).collect();
+    Ok(AskMember { entity: entity.to_owned(), params: params? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_written_as_entity_and_parameters() {
+        let parsed = member("oauth:userId=7,provider=a:b=c").expect("well formed");
+        assert_eq!(parsed.entity, "oauth");
+        assert_eq!(parsed.params.get("provider").map(String::as_str), Some("a:b=c"));
+        assert!(member("user").expect("well formed").params.is_empty());
+        assert!(member("user:7").is_err());
+    }
+}

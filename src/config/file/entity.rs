@@ -1,0 +1,183 @@
+//! `entities:` the kinds of things that are cached.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
+use crate::config::value::{Percent, Size, Span};
+use crate::domain::subject::Fact;
+use crate::domain::template::Ids;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Entity {
+    /// The key that applications read: text and parameters, `user:id:{id}`. `{{` and `}}` are literal braces, as in a
+    /// hash tag.
+    #[schemars(extend("x-hint" = "write the key as applications build it: `key: \"user:id:{id}\"`"))]
+    pub key: Formed<KeyTemplate>,
+    /// How an id is written into the key. It must be as applications do it.
+    #[serde(default)]
+    pub ids: Ids,
+    /// Further keys of the same member, by name.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, Alias>,
+    /// Whose data it is, and so whose credential may fill it.
+    #[serde(default)]
+    pub scope: Scope,
+    /// How near it is kept.
+    #[serde(default)]
+    pub class: Class,
+    /// Which fact of the subject a parameter takes when a caller names none: `user`, `session`, `tenant` or
+    /// `attributes.<name>`. A subject-scoped key with one parameter takes the user, a parameter `tenant` the tenant.
+    #[serde(default)]
+    pub bind: BTreeMap<String, Formed<Fact>>,
+    /// Where a member is loaded from. Left out: applications write it, Hydrant only removes it.
+    pub load: Option<Load>,
+    /// How long a value lives. Nothing is cached without an end.
+    #[schemars(extend("x-hint" = "say how long a value may live: `ttl: 5m`"))]
+    pub ttl: Ttl,
+    /// What of the source's answer may be kept.
+    #[schemars(extend("x-hint" = "nothing is kept unless it is named: `fields: { allow: [id, name] }`"))]
+    pub fields: Fields,
+    /// The largest value that is kept, after the fields were chosen.
+    #[serde(default = "max_bytes")]
+    #[schemars(extend("x-least" = "1B", "x-most" = "63MiB"))]
+    pub max_bytes: Size,
+    /// Who writes these keys.
+    #[serde(default)]
+    pub writers: Writers,
+    /// Names under which keys are indexed, to be removed together: `tenant:{tenant}`. They may use the key's
+    /// parameters, `tenant` and `subject`.
+    #[serde(default)]
+    pub tags: Vec<Formed<TagTemplate>>,
+    /// The ids are secret, like session tokens: they appear hashed everywhere but in the key itself.
+    #[serde(default)]
+    pub secret: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    /// The alias' key: `user:email:{email}`.
+    #[schemars(extend("x-hint" = "write the key as applications build it: `key: \"user:email:{email}\"`"))]
+    pub key: Formed<KeyTemplate>,
+    /// What the alias' key holds.
+    #[serde(default)]
+    pub value: AliasValue,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AliasValue {
+    /// The member's id: a reader makes a second read.
+    #[default]
+    Id,
+    /// The whole value again.
+    Full,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// One subject's own; a forwarded session may fill it.
+    #[default]
+    Subject,
+    /// Everybody's of one tenant; service credentials only.
+    Tenant,
+    /// Everybody's; service credentials only.
+    Shared,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Always in local memory, updated at once.
+    Critical,
+    /// Kept by its time to live, fetched again on demand.
+    #[default]
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Writers {
+    /// Only Hydrant writes these keys.
+    #[default]
+    Hydrant,
+    /// Applications write them as well.
+    Shared,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// One of `sources`.
+    #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
+    pub source: String,
+    /// The path below the source's origin: `/users/{id}`. It may use the key's parameters, which are always
+    /// percent-encoded here.
+    #[schemars(extend("x-hint" = "write the path below the source's origin: `get: \"/users/{id}\"`"))]
+    pub get: Formed<PathTemplate>,
+    /// Where in the answer the value stands: `$.data`. The whole answer if left out.
+    pub body: Option<String>,
+    /// Whose credential goes with the call. If left out: the session where the source takes one and the entity is
+    /// subject-scoped, else the service credential.
+    pub credential: Option<Credential>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Credential {
+    /// The subject's own session token, forwarded.
+    Session,
+    /// The source's service credential; none where it has none.
+    Service,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-short" = "base"))]
+pub struct Ttl {
+    /// How long a value lives.
+    #[schemars(extend("x-least" = "1s", "x-most" = "30d", "x-hint" = "say how long a value may live: `base: 5m`"))]
+    pub base: Span,
+    /// Up to this much shorter or longer, so that what was filled together does not end together.
+    #[serde(default = "jitter")]
+    #[schemars(extend("x-most" = "50%"))]
+    pub jitter: Percent,
+    /// A value with less than this share of `base` left counts as about to end, and is filled again.
+    #[serde(default = "renew")]
+    #[schemars(extend("x-most" = "90%"))]
+    pub renew: Percent,
+    /// How long it is remembered that the source had none. Left out: not at all.
+    #[schemars(extend("x-least" = "1s", "x-most" = "30d"))]
+    pub absent: Option<Span>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fields {
+    /// The fields that are kept: dotted paths, or `*` for all. What is not named is dropped.
+    #[schemars(extend("x-hint" = "nothing is kept unless it is named: `allow: [id, name]`, or `allow: [\"*\"]` for everything but secrets"))]
+    pub allow: Vec<String>,
+    /// Names that are dropped at any depth, besides the built-in ones (passwords, tokens, keys).
+    #[serde(default)]
+    pub never: Vec<String>,
+    /// Paths whose values look like secrets and are not, such as an order number that passes for a card number.
+    #[serde(default)]
+    pub trust: Vec<String>,
+}
+
+fn max_bytes() -> Size {
+    Size(1 << 20)
+}
+
+fn jitter() -> Percent {
+    Percent(10)
+}
+
+fn renew() -> Percent {
+    Percent(20)
+}

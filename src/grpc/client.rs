@@ -1,0 +1,224 @@
+//! A small client of the contract: what the command line and the demo call with, and what a Rust app may use.
+//!
+//! It dials one endpoint, `http://127.0.0.1:4770` or `unix:/run/hydrant.sock`, gives every call a deadline, and turns
+//! answers into plain data. An app should fail open: an error from here is never a reason to fail a login.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
+
+use crate::domain::secret::Secret;
+use crate::grpc::pb;
+use crate::grpc::pb::cache_control_service_client::CacheControlServiceClient;
+
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    deadline: Duration,
+}
+
+/// A prehydration for a subject that the caller states.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    pub user: String,
+    pub session: Option<Secret>,
+    pub tenant: Option<String>,
+    pub attributes: BTreeMap<String, String>,
+    pub members: Vec<AskMember>,
+    pub mode: Mode,
+    pub refresh: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskMember {
+    pub entity: String,
+    pub params: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    Accepted,
+    Completed,
+    DryRun,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    pub trace_id: String,
+    pub status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<f64>,
+    pub elapsed_ms: f64,
+    pub resources: Vec<Line>,
+}
+
+/// One resource: what became of it or, in a dry run, what would be filled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    pub entity: String,
+    pub key: String,
+    pub outcome: String,
+    pub source: String,
+    pub elapsed_ms: f64,
+    pub bytes: u64,
+    pub reason: String,
+}
+
+/// Why a call failed, in words for the person who made it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    #[error("`{0}` is not an endpoint: write http://host:port or unix:/path")]
+    BadEndpoint(String),
+    #[error("nobody answers at {0}; is `hydrant serve` running there?")]
+    Unreachable(String),
+    /// The server's refusal: its code, its sentence and the fields to blame.
+    #[error("{}", refusal(.0))]
+    Refused(Box<Status>),
+}
+
+/// Whose fault a failed call is: what a script can act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request is wrong, and would be refused again.
+    Caller,
+    Unreachable,
+    /// The same call may work later.
+    Busy,
+    NotAllowed,
+    /// Not built, or not configured.
+    No,
+    Defect,
+}
+
+impl Client {
+    /// Connects now, so that a wrong endpoint is told at once.
+    pub async fn connect(endpoint: &str, deadline: Duration) -> Result<Self, CallError> {
+        let dial =
+            Endpoint::from_shared(endpoint.to_owned()).map_err(|_| CallError::BadEndpoint(endpoint.to_owned()))?;
+        let channel = dial.connect_timeout(deadline).connect().await;
+        Ok(Self { channel: channel.map_err(|_| CallError::Unreachable(endpoint.to_owned()))?, deadline })
+    }
+
+    pub async fn prehydrate(&self, ask: Ask) -> Result<Answer, CallError> {
+        let mut client = CacheControlServiceClient::new(self.channel.clone());
+        let mut request = Request::new(ask.into_request());
+        request.set_timeout(self.deadline);
+        let answer = client.prehydrate(request).await.map_err(|status| CallError::Refused(Box::new(status)))?;
+        Ok(Answer::from_response(answer.into_inner()))
+    }
+
+    /// Whether the server says that it serves.
+    pub async fn is_healthy(&self) -> Result<bool, CallError> {
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.set_timeout(self.deadline);
+        let answer = HealthClient::new(self.channel.clone()).check(request).await;
+        let status = answer.map_err(|status| CallError::Refused(Box::new(status)))?.into_inner().status();
+        Ok(status == ServingStatus::Serving)
+    }
+}
+
+impl CallError {
+    pub fn fault(&self) -> Fault {
+        let status = match self {
+            Self::BadEndpoint(_) => return Fault::Caller,
+            Self::Unreachable(_) => return Fault::Unreachable,
+            Self::Refused(status) => status,
+        };
+        match status.code() {
+            // A connection that broke under the call has no status of the server's; the transport's error lies below.
+            Code::Unknown if std::error::Error::source(&**status).is_some() => Fault::Unreachable,
+            Code::InvalidArgument | Code::NotFound | Code::OutOfRange => Fault::Caller,
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => Fault::Unreachable,
+            Code::ResourceExhausted | Code::Aborted => Fault::Busy,
+            Code::Unauthenticated | Code::PermissionDenied => Fault::NotAllowed,
+            Code::Unimplemented | Code::FailedPrecondition => Fault::No,
+            Code::Ok | Code::Unknown | Code::AlreadyExists | Code::Internal | Code::DataLoss => Fault::Defect,
+        }
+    }
+}
+
+fn refusal(status: &Status) -> String {
+    let mut text = format!("{:?}: {}", status.code(), status.message());
+    for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
+        text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
+    }
+    text
+}
+
+impl Ask {
+    fn into_request(self) -> pb::PrehydrateRequest {
+        let subject = pb::Subject {
+            user_id: self.user,
+            session_token: self.session.map(|s| s.expose().to_owned()).unwrap_or_default(),
+            tenant: self.tenant.unwrap_or_default(),
+            attributes: self.attributes.into_iter().collect(),
+        };
+        let members = self.members.into_iter().map(|member| pb::Member {
+            entity: member.entity,
+            alias: String::new(),
+            params: member.params.into_iter().collect(),
+        });
+        let mode = match self.mode {
+            Mode::Completed => pb::PrehydrateMode::Completed,
+            Mode::Accepted | Mode::DryRun => pb::PrehydrateMode::Accepted,
+        };
+        pb::PrehydrateRequest {
+            who: Some(pb::prehydrate_request::Who::Subject(subject)),
+            members: members.collect(),
+            mode: mode.into(),
+            refresh: self.refresh,
+            dry_run: self.mode == Mode::DryRun,
+        }
+    }
+}
+
+impl Answer {
+    /// Whether each resource is cached, or known not to exist.
+    pub fn is_settled(&self) -> bool {
+        self.resources.iter().all(|r| matches!(r.outcome.as_str(), "FILLED" | "FRESH" | "ABSENT"))
+    }
+
+    fn from_response(response: pb::PrehydrateResponse) -> Self {
+        let outcomes = response.outcomes.iter().map(|outcome| Line {
+            entity: outcome.member.as_ref().map(|m| m.entity.clone()).unwrap_or_default(),
+            key: outcome.key.clone(),
+            outcome: short(outcome.outcome().as_str_name(), "FILL_OUTCOME_"),
+            source: outcome.source.clone(),
+            elapsed_ms: milliseconds(outcome.elapsed.as_ref()),
+            bytes: outcome.bytes,
+            reason: outcome.reason.clone(),
+        });
+        let planned = response.plan.iter().map(|planned| Line {
+            entity: planned.member.as_ref().map(|m| m.entity.clone()).unwrap_or_default(),
+            key: planned.key.clone(),
+            outcome: "PLANNED".to_owned(),
+            source: planned.source.clone(),
+            elapsed_ms: 0.0,
+            bytes: 0,
+            reason: short(planned.plan_reason().as_str_name(), "PLAN_REASON_").to_lowercase(),
+        });
+        Self {
+            status: short(response.status().as_str_name(), "PREHYDRATE_STATUS_"),
+            retry_after_ms: response.retry_after.as_ref().map(|d| milliseconds(Some(d))),
+            elapsed_ms: milliseconds(response.elapsed.as_ref()),
+            resources: outcomes.chain(planned).collect(),
+            trace_id: response.trace_id.clone(),
+        }
+    }
+}
+
+fn short(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_owned()
+}
+
+fn milliseconds(duration: Option<&prost_types::Duration>) -> f64 {
+    duration.map_or(0.0, |d| d.seconds as f64 * 1e3 + f64::from(d.nanos) / 1e6)
+}

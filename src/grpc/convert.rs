@@ -1,0 +1,287 @@
+//! The contract's messages to the flows' own words and back.
+//!
+//! Every limit the contract's comments name is checked here, and all violations of a request are reported at once. What
+//! only the configuration knows (which entities there are, which parameters they take) the flow checks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::entity::Member;
+use crate::domain::error::{Error, FieldError, Kind};
+use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::secret::Secret;
+use crate::domain::shown;
+use crate::domain::subject::{self, Subject, SubjectError};
+use crate::domain::template::Params;
+use crate::domain::trace::TraceContext;
+use crate::grpc::pb;
+use crate::grpc::pb::prehydrate_request::Who;
+use crate::prehydrate::request::{Freshness, MemberRef, Planned, Reason, Report, Request, Status, Wait};
+
+/// The limits of `prehydrate.proto` and `member.proto`.
+const MAX_MEMBERS: usize = 256;
+const MAX_PARAMS: usize = 16;
+const MAX_NAME_BYTES: usize = 64;
+const MAX_VALUE_BYTES: usize = 512;
+const MAX_COOKIE_HEADER_BYTES: usize = 16 * 1024;
+const MAX_COOKIE_BYTES: usize = 8 * 1024;
+
+/// What is wrong with a request so far, in the order of its fields.
+#[derive(Default)]
+struct Problems {
+    fields: Vec<FieldError>,
+    /// Fields of the contract that this version does not serve yet.
+    not_built: Vec<FieldError>,
+}
+
+pub fn request(message: pb::PrehydrateRequest, trace: TraceContext, until: Instant) -> Result<Request, Error> {
+    let pb::PrehydrateRequest { who, members, mode, refresh, dry_run } = message;
+    let mut problems = Problems::default();
+    let subject = problems.who(who);
+    let members = problems.members(members);
+    let wait = problems.mode(mode, dry_run, until);
+    let freshness = if refresh { Freshness::Refresh } else { Freshness::Keep };
+    match (problems.into_error(), subject) {
+        (None, Some(subject)) => Ok(Request { subject, members, wait, freshness, trace }),
+        (Some(error), _) => Err(error),
+        // A subject that could not be made always left a problem.
+        (None, None) => Err(Error::new(Kind::Internal, "no subject and no problem")),
+    }
+}
+
+pub fn response(report: Report) -> pb::PrehydrateResponse {
+    let Report { trace, status, resources, plan, retry_after, elapsed } = report;
+    pb::PrehydrateResponse {
+        trace_id: trace.to_string(),
+        status: status_out(status).into(),
+        outcomes: resources.into_iter().map(outcome_out).collect(),
+        plan: plan.into_iter().map(planned_out).collect(),
+        retry_after: retry_after.map(duration_out),
+        elapsed: Some(duration_out(elapsed)),
+    }
+}
+
+impl Problems {
+    fn who(&mut self, who: Option<Who>) -> Option<Subject> {
+        match who {
+            None => {
+                self.wrong("who", "is missing: give a cookie or a subject");
+                None
+            }
+            Some(Who::CookieHeader(cookie)) => {
+                self.cookie("cookie_header", &cookie, MAX_COOKIE_HEADER_BYTES);
+                None
+            }
+            Some(Who::CookieValue(cookie)) => {
+                self.cookie("cookie_value", &cookie, MAX_COOKIE_BYTES);
+                None
+            }
+            Some(Who::Subject(subject)) => self.subject(subject),
+        }
+    }
+
+    fn cookie(&mut self, path: &str, cookie: &str, longest: usize) {
+        if self.length(path, cookie, 1, longest) {
+            self.not_built.push(FieldError::new(path, "cookies are not read yet: give a subject"));
+        }
+    }
+
+    fn subject(&mut self, message: pb::Subject) -> Option<Subject> {
+        let pb::Subject { user_id, session_token, tenant, mut attributes } = message;
+        let before = self.fields.len();
+        self.length("subject.user_id", &user_id, 1, subject::MAX_FACT_BYTES);
+        self.length("subject.session_token", &session_token, 0, subject::MAX_SESSION_BYTES);
+        self.length("subject.tenant", &tenant, 0, subject::MAX_TENANT_BYTES);
+        // Empty means not given, as it does for the fields beside it.
+        attributes.retain(|_, value| !value.is_empty());
+        let limits = MapLimits { entries: subject::MAX_ATTRIBUTES, value: 0..=subject::MAX_ATTRIBUTE_BYTES };
+        let attributes = self.map("subject.attributes", attributes, &limits);
+        if self.fields.len() > before {
+            return None;
+        }
+        let session = (!session_token.is_empty()).then(|| Secret::new(session_token));
+        let tenant = (!tenant.is_empty()).then_some(tenant);
+        let refused = |error: SubjectError| self.wrong(format!("subject.{}", error.field()), error);
+        Subject::new(user_id, session, tenant, attributes).map_err(refused).ok()
+    }
+
+    fn members(&mut self, members: Vec<pb::Member>) -> Vec<MemberRef> {
+        if members.len() > MAX_MEMBERS {
+            self.wrong("members", format!("has more than {MAX_MEMBERS} entries"));
+            return Vec::new();
+        }
+        members.into_iter().enumerate().map(|(at, member)| self.member(&format!("members[{at}]"), member)).collect()
+    }
+
+    fn member(&mut self, path: &str, member: pb::Member) -> MemberRef {
+        let pb::Member { entity, alias, params } = member;
+        self.length(&format!("{path}.entity"), &entity, 1, MAX_NAME_BYTES);
+        if !alias.is_empty() {
+            let problem = "a member cannot be named by an alias yet: give its own parameters";
+            self.not_built.push(FieldError::new(format!("{path}.alias"), problem));
+        }
+        let limits = MapLimits { entries: MAX_PARAMS, value: 1..=MAX_VALUE_BYTES };
+        let params = self.map(&format!("{path}.params"), params, &limits);
+        MemberRef { entity, params }
+    }
+
+    fn mode(&mut self, mode: i32, dry_run: bool, until: Instant) -> Wait {
+        let Ok(mode) = pb::PrehydrateMode::try_from(mode) else {
+            self.wrong("mode", "is not a mode of this version");
+            return Wait::Accepted;
+        };
+        match (dry_run, mode) {
+            (true, _) => Wait::DryRun,
+            (false, pb::PrehydrateMode::Unspecified | pb::PrehydrateMode::Accepted) => Wait::Accepted,
+            (false, pb::PrehydrateMode::Completed) => Wait::Completed { until },
+        }
+    }
+
+    fn map(&mut self, path: &str, map: BTreeMap<String, String>, limits: &MapLimits) -> Params {
+        if map.len() > limits.entries {
+            self.wrong(path, format!("has more than {} entries", limits.entries));
+            return Params::default();
+        }
+        for (name, value) in &map {
+            if name.is_empty() || name.len() > MAX_NAME_BYTES {
+                // The name itself may be as long as the message: the path stays short.
+                self.wrong(path, format!("has a name that is not 1 to {MAX_NAME_BYTES} bytes long"));
+            } else {
+                self.length(&format!("{path}.{name}"), value, *limits.value.start(), *limits.value.end());
+            }
+        }
+        map.into_iter().collect()
+    }
+
+    /// Whether the text is within its limits.
+    fn length(&mut self, path: &str, text: &str, shortest: usize, longest: usize) -> bool {
+        let fits = (shortest..=longest).contains(&text.len());
+        match text.len() {
+            _ if fits => {}
+            0 => self.wrong(path, "is empty"),
+            _ => self.wrong(path, format!("is longer than {longest} bytes")),
+        }
+        fits
+    }
+
+    fn wrong(&mut self, path: impl Into<String>, problem: impl ToString) {
+        self.fields.push(FieldError::new(path, problem));
+    }
+
+    /// Wrong fields first: what is not built may be built tomorrow, a wrong field stays wrong.
+    fn into_error(self) -> Option<Error> {
+        if !self.fields.is_empty() {
+            return Some(Error::fields(self.fields));
+        }
+        let not_built = Error { fields: self.not_built, ..Error::new(Kind::NotBuilt, "not built yet") };
+        (!not_built.fields.is_empty()).then_some(not_built)
+    }
+}
+
+struct MapLimits {
+    entries: usize,
+    value: std::ops::RangeInclusive<usize>,
+}
+
+fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
+    let Resource { member, outcome, reason: why, elapsed, written } = resource;
+    let tier = if written.is_some() { pb::Tier::Redis } else { pb::Tier::Unspecified };
+    pb::ResourceOutcome {
+        key: shown::key(&member),
+        outcome: fill_outcome_out(outcome).into(),
+        source: source_of(&member),
+        elapsed: Some(duration_out(elapsed)),
+        bytes: written.map_or(0, |written| written.bytes as u64),
+        score: score(reason),
+        plan_reason: reason_out(reason).into(),
+        reason: why,
+        tier: tier.into(),
+        ttl: written.map(|written| duration_out(written.ttl)),
+        member: Some(member_out(&member)),
+    }
+}
+
+fn planned_out(planned: Planned) -> pb::PlannedFill {
+    let Planned { member, reason } = planned;
+    let explanation = match reason {
+        Reason::Requested => "the caller named it",
+        Reason::Always => "the configuration always wants it",
+    };
+    pb::PlannedFill {
+        key: shown::key(&member),
+        source: source_of(&member),
+        score: score(reason),
+        plan_reason: reason_out(reason).into(),
+        exclusion: pb::PlanExclusion::Unspecified.into(),
+        explanation: explanation.to_owned(),
+        expected_bytes: 0,
+        expected_elapsed: None,
+        member: Some(member_out(&member)),
+    }
+}
+
+fn member_out(member: &Member) -> pb::Member {
+    let params = shown::params(member);
+    pb::Member {
+        entity: member.entity.name().to_string(),
+        alias: String::new(),
+        params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    }
+}
+
+fn source_of(member: &Member) -> String {
+    member.entity.load().map(|load| load.source.to_string()).unwrap_or_default()
+}
+
+/// Nothing is predicted yet: what is in a plan was asked for, by the caller or by the configuration.
+const fn score(reason: Reason) -> f64 {
+    match reason {
+        Reason::Requested | Reason::Always => 1.0,
+    }
+}
+
+const fn reason_out(reason: Reason) -> pb::PlanReason {
+    match reason {
+        Reason::Requested => pb::PlanReason::Requested,
+        Reason::Always => pb::PlanReason::Always,
+    }
+}
+
+const fn status_out(status: Status) -> pb::PrehydrateStatus {
+    match status {
+        Status::Accepted => pb::PrehydrateStatus::Accepted,
+        Status::Completed => pb::PrehydrateStatus::Completed,
+        Status::Partial => pb::PrehydrateStatus::Partial,
+        Status::Coalesced => pb::PrehydrateStatus::Coalesced,
+        Status::Shed => pb::PrehydrateStatus::Shed,
+        Status::Disabled => pb::PrehydrateStatus::Disabled,
+        Status::Planned => pb::PrehydrateStatus::Planned,
+    }
+}
+
+const fn fill_outcome_out(outcome: Outcome) -> pb::FillOutcome {
+    match outcome {
+        Outcome::Filled => pb::FillOutcome::Filled,
+        Outcome::Fresh => pb::FillOutcome::Fresh,
+        Outcome::Absent => pb::FillOutcome::Absent,
+        Outcome::InFlight => pb::FillOutcome::InFlight,
+        Outcome::Fenced => pb::FillOutcome::Fenced,
+        Outcome::Denied => pb::FillOutcome::Denied,
+        Outcome::TooLarge => pb::FillOutcome::TooLarge,
+        Outcome::Timeout => pb::FillOutcome::Timeout,
+        Outcome::Shed => pb::FillOutcome::Shed,
+        Outcome::Disabled => pb::FillOutcome::Disabled,
+        Outcome::Failed => pb::FillOutcome::Failed,
+    }
+}
+
+/// Durations here are seconds to days; one that would not fit the message is as good as endless.
+fn duration_out(duration: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `CacheControlService`: what will be needed, what has changed, how the cache is doing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_stream::Empty;
+use tonic::{Request, Response, Status};
+
+use crate::domain::trace::TraceContext;
+use crate::grpc::layer::deadline::Deadline;
+use crate::grpc::pb::cache_control_service_server::CacheControlService;
+use crate::grpc::pb::{
+    ExplainRequest, ExplainResponse, GetJobRequest, GetJobResponse, InvalidateRequest, InvalidateResponse,
+    PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WarmUpResponse, WatchJobRequest,
+    WatchJobResponse,
+};
+use crate::grpc::service::{Services, not_built, refuse};
+use crate::grpc::{convert, status};
+
+/// A caller that waits is answered this long before its deadline, or a tenth of its time where that is less, so that it
+/// hears what is done so far instead of nothing.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+pub struct Control {
+    services: Services,
+}
+
+impl Control {
+    pub fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
+
+#[tonic::async_trait]
+impl CacheControlService for Control {
+    type WatchJobStream = Empty<Result<WatchJobResponse, Status>>;
+    type WarmUpStream = Empty<Result<WarmUpResponse, Status>>;
+
+    async fn prehydrate(&self, call: Request<PrehydrateRequest>) -> Result<Response<PrehydrateResponse>, Status> {
+        let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
+        let until = answer_by(call.extensions().get(), Instant::now());
+        let request = convert::request(call.into_inner(), trace, until).map_err(refuse)?;
+        let report = self.services.prehydrate.run(request).await.map_err(refuse)?;
+        Ok(Response::new(convert::response(report)))
+    }
+
+    async fn invalidate(&self, _: Request<InvalidateRequest>) -> Result<Response<InvalidateResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn get_job(&self, _: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        Err(not_built())
+    }
+
+    async fn warm_up(&self, _: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
+        Err(not_built())
+    }
+
+    async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        Err(not_built())
+    }
+
+    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        Err(not_built())
+    }
+}
+
+/// Shortly before the call's deadline. Prehydrate always has one: its own, where the caller names none.
+fn answer_by(deadline: Option<&Deadline>, now: Instant) -> Instant {
+    let end = deadline.and_then(|deadline| deadline.0).unwrap_or(now);
+    let left = end.saturating_duration_since(now);
+    now + left.saturating_sub(ANSWER_MARGIN.min(left / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiting_caller_is_answered_shortly_before_its_deadline() {
+        let now = Instant::now();
+        let by = |left: u64| answer_by(Some(&Deadline(Some(now + Duration::from_millis(left)))), now) - now;
+        assert_eq!(by(4_000), Duration::from_millis(3_950));
+        assert_eq!(by(100), Duration::from_millis(90));
+        assert_eq!(by(0), Duration::ZERO);
+    }
+}

@@ -1,0 +1,30 @@
+//! The contract's services. Each rpc converts, calls a flow and converts back; what is decided is decided below.
+
+pub mod control;
+pub mod read;
+
+use tonic::Status;
+
+use crate::domain::error::{Error, Kind};
+use crate::grpc::status;
+use crate::prehydrate::Prehydrate;
+
+/// The flows behind the door; one more for each issue that brings one.
+#[derive(Clone)]
+pub struct Services {
+    pub prehydrate: Prehydrate,
+}
+
+/// Tells the log what the caller is not told, and makes the caller's status.
+fn refuse(error: Error) -> Status {
+    match error.kind {
+        Kind::Internal => tracing::error!(detail = error.detail, "call failed"),
+        _ => tracing::debug!(kind = ?error.kind, detail = error.detail, "call refused"),
+    }
+    status::of(&error)
+}
+
+/// For an rpc of the contract whose flow comes with a later version.
+fn not_built() -> Status {
+    status::of(&Error::new(Kind::NotBuilt, "not built"))
+}

@@ -1,0 +1,252 @@
+//! The one place where a kind of error becomes what a caller reads: a code, a stable reason, a fixed sentence.
+//!
+//! The sentence says nothing that only we know; what happened in detail stands in the log under the call's trace id.
+//! Wrong fields are named by path, and where trying again helps a RetryInfo says when.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::domain::error::{Error, FieldError, Kind};
+use crate::grpc::pb::ErrorReason;
+
+/// `ErrorInfo.domain` of every error.
+pub const DOMAIN: &str = "hydrant.dev";
+
+/// How one kind of error looks from outside.
+struct Face {
+    code: Code,
+    reason: ErrorReason,
+    sentence: &'static str,
+    /// When trying again may help; an error that knows better says so itself.
+    retry: Option<Duration>,
+}
+
+/// What the wire itself refuses: no flow is asked, so these are no kinds of the domain's.
+const MALFORMED: Face = Face {
+    code: Code::InvalidArgument,
+    reason: ErrorReason::MalformedMessage,
+    sentence: "the bytes are not a message of the expected type",
+    retry: None,
+};
+
+const KINDS: [Kind; 12] = [
+    Kind::InvalidField,
+    Kind::UnknownEntity,
+    Kind::TooLarge,
+    Kind::Unauthenticated,
+    Kind::PermissionDenied,
+    Kind::RateLimited,
+    Kind::Shed,
+    Kind::NotConfigured,
+    Kind::NotBuilt,
+    Kind::StoreUnavailable,
+    Kind::Deadline,
+    Kind::Internal,
+];
+
+pub fn of(error: &Error) -> Status {
+    let face = face(error.kind);
+    let retry = error.retry_after.or(face.retry);
+    build(&Face { retry, ..face }, &error.fields)
+}
+
+pub fn malformed() -> Status {
+    build(&MALFORMED, &[])
+}
+
+pub fn internal() -> Status {
+    build(&face(Kind::Internal), &[])
+}
+
+/// An error that tonic made itself, with what the contract promises of every error.
+pub fn complete(code: Code) -> Status {
+    let kind = match code {
+        Code::Unimplemented => Kind::NotBuilt,
+        Code::InvalidArgument => Kind::InvalidField,
+        Code::OutOfRange | Code::ResourceExhausted => Kind::TooLarge,
+        Code::DeadlineExceeded => Kind::Deadline,
+        _ => Kind::Internal,
+    };
+    build(&face(kind), &[])
+}
+
+/// The reference of errors, `docs/reference/errors.md`, from the table below.
+pub fn errors_reference() -> String {
+    let mut page = String::from(REFERENCE_HEAD);
+    let faces = KINDS.map(face).into_iter().chain([MALFORMED]);
+    for face in faces {
+        let retry = match face.retry {
+            Some(after) => format!("after {} ms, or what RetryInfo says", after.as_millis()),
+            None => "no".to_owned(),
+        };
+        page += &format!("| `{}` | `{}` | {} | {retry} |\n", reason(face.reason), code_name(face.code), face.sentence);
+    }
+    page += "\nReasons of the contract that this version does not send: ";
+    let sent: Vec<ErrorReason> = KINDS.map(|kind| face(kind).reason).into_iter().chain([MALFORMED.reason]).collect();
+    let unsent = (1..).map_while(|number| ErrorReason::try_from(number).ok()).filter(|r| !sent.contains(r));
+    page += &unsent.map(|r| format!("`{}`", reason(r))).collect::<Vec<_>>().join(", ");
+    page += ".\n";
+    page
+}
+
+const REFERENCE_HEAD: &str = "\
+<!-- Written by `grpc::status::errors_reference`; a test compares. `BLESS=1 cargo test errors_reference` writes it anew. -->
+# Errors
+
+Every error of Hydrant's services carries `google.rpc.ErrorInfo` in its details, with the domain `hydrant.dev` and one of
+these reasons. Decide by the reason; the sentence is for people and may change. A request that is wrong also carries
+`google.rpc.BadRequest`, one violation for each wrong field with its path (`members[2].params.id`). Where trying again may
+help, `google.rpc.RetryInfo` says when. The header `hydrant-trace-id` of an error leads to the log. No error text holds a
+value, a token, a cookie or an id.
+
+One resource that cannot be filled is no error: it is an outcome in the answer.
+
+| reason | status | what it says | try again |
+|---|---|---|---|
+";
+
+const fn face(kind: Kind) -> Face {
+    let soon = Some(Duration::from_millis(100));
+    let later = Some(Duration::from_secs(1));
+    let (code, reason, sentence, retry) = match kind {
+        Kind::InvalidField => {
+            (Code::InvalidArgument, ErrorReason::InvalidField, "a field of the request cannot be used", None)
+        }
+        Kind::UnknownEntity => {
+            (Code::InvalidArgument, ErrorReason::UnknownEntity, "the configuration declares no such entity", None)
+        }
+        Kind::TooLarge => {
+            (Code::ResourceExhausted, ErrorReason::TooLarge, "the message is larger than this rpc takes", None)
+        }
+        Kind::Unauthenticated => {
+            (Code::Unauthenticated, ErrorReason::Unauthenticated, "the caller was not accepted", None)
+        }
+        Kind::PermissionDenied => {
+            (Code::PermissionDenied, ErrorReason::PermissionDenied, "the caller lacks the right to do this", None)
+        }
+        Kind::RateLimited => {
+            (Code::ResourceExhausted, ErrorReason::RateLimited, "the caller's limit for this rpc is used up", later)
+        }
+        Kind::Shed => {
+            (Code::ResourceExhausted, ErrorReason::Shed, "this sidecar has more to do than it can finish in time", soon)
+        }
+        Kind::NotConfigured => {
+            (Code::FailedPrecondition, ErrorReason::NotConfigured, "the configuration has this switched off", None)
+        }
+        Kind::NotBuilt => (Code::Unimplemented, ErrorReason::NotBuilt, "this version does not do this yet", None),
+        Kind::StoreUnavailable => {
+            (Code::Unavailable, ErrorReason::StoreUnavailable, "the store cannot be reached", later)
+        }
+        Kind::Deadline => {
+            (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed and there was nothing to answer", None)
+        }
+        Kind::Internal => (Code::Internal, ErrorReason::Internal, "a defect; the trace id leads to the log", None),
+    };
+    Face { code, reason, sentence, retry }
+}
+
+fn build(face: &Face, fields: &[FieldError]) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason(face.reason), DOMAIN, std::collections::HashMap::new());
+    if !fields.is_empty() {
+        let violation = |field: &FieldError| FieldViolation::new(&field.path, &field.problem);
+        details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
+    }
+    if face.retry.is_some() {
+        details.set_retry_info(face.retry);
+    }
+    Status::with_error_details(face.code, face.sentence, details)
+}
+
+/// The name a caller compares with: that of the contract without its prefix.
+fn reason(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The name of a code as gRPC's documents write it.
+pub const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_stable_reason_and_code() {
+        let told: Vec<String> = KINDS
+            .iter()
+            .map(|kind| {
+                let status = of(&Error::new(*kind, "only for the log"));
+                let info = status.get_details_error_info().expect("every error has one");
+                assert_eq!(info.domain, DOMAIN);
+                assert!(!status.message().contains("log") || *kind == Kind::Internal);
+                format!("{kind:?} {} {}", code_name(status.code()), info.reason)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "InvalidField INVALID_ARGUMENT INVALID_FIELD",
+                "UnknownEntity INVALID_ARGUMENT UNKNOWN_ENTITY",
+                "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
+                "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",
+                "PermissionDenied PERMISSION_DENIED PERMISSION_DENIED",
+                "RateLimited RESOURCE_EXHAUSTED RATE_LIMITED",
+                "Shed RESOURCE_EXHAUSTED SHED",
+                "NotConfigured FAILED_PRECONDITION NOT_CONFIGURED",
+                "NotBuilt UNIMPLEMENTED NOT_BUILT",
+                "StoreUnavailable UNAVAILABLE STORE_UNAVAILABLE",
+                "Deadline DEADLINE_EXCEEDED DEADLINE",
+                "Internal INTERNAL INTERNAL",
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_fields_are_named_by_their_paths() {
+        let fields = vec![FieldError::new("who", "is missing"), FieldError::new("members[2].params.id", "is empty")];
+        let bad = of(&Error::fields(fields)).get_details_bad_request().expect("field violations");
+        let paths: Vec<_> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
+        assert_eq!(paths, ["who", "members[2].params.id"]);
+    }
+
+    #[test]
+    fn an_error_that_may_pass_says_when_to_try_again() {
+        let delay = |error: &Error| of(error).get_details_retry_info().and_then(|info| info.retry_delay);
+        assert_eq!(delay(&Error::shed(Duration::from_millis(7))), Some(Duration::from_millis(7)));
+        assert_eq!(delay(&Error::new(Kind::StoreUnavailable, "")), Some(Duration::from_secs(1)));
+        assert_eq!(delay(&Error::new(Kind::NotBuilt, "")), None);
+    }
+
+    #[test]
+    fn errors_reference_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/errors.md");
+        if option_env!("BLESS").is_some() {
+            std::fs::write(path, errors_reference()).expect("writable");
+        }
+        let written = std::fs::read_to_string(path).expect("the reference is there");
+        assert_eq!(written, errors_reference(), "`BLESS=1 cargo test errors_reference` writes it anew");
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line as a person or a script uses it: what it prints, and how it ends.
+
+use serde_json::Value;
+
+use crate::support::origin::Origin;
+use crate::support::sidecar::{Sidecar, hydrant};
+
+async fn sidecar() -> (Sidecar, Origin) {
+    let origin = Origin::start().await;
+    origin.json("/users/7", r#"{"name":"Ada"}"#);
+    let config = format!(
+        r#"
+group: test
+store: memory
+sources: {{ api: {{ http: {{ origin: "{}" }} }} }}
+entities:
+  user: {{ key: "c:user:{{id}}", scope: shared, load: {{ source: api, get: "/users/{{id}}" }}, ttl: 5m, fields: {{ allow: [name] }} }}
+"#,
+        origin.url()
+    );
+    (Sidecar::start(&config).await, origin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prehydrate_tells_each_resource_and_ends_by_the_outcome() {
+    let (sidecar, _origin) = sidecar().await;
+    let endpoint = format!("http://{}", sidecar.api);
+    let call = |args: &[&str]| hydrant(&[&["prehydrate", "--endpoint", &endpoint, "--user", "1"], args].concat(), &[]);
+
+    let filled = call(&["--member", "user:id=7", "--wait"]);
+    assert_eq!(filled.code, Some(0), "{}", filled.errors);
+    assert!(filled.text.contains("c:user:7  FILLED"), "{}", filled.text);
+
+    let partly = call(&["--member", "user:id=7", "--member", "user:id=8", "--wait", "--json"]);
+    let answer: Value = serde_json::from_str(&partly.text).expect("JSON");
+    assert_eq!(answer["resources"][0]["outcome"], "FRESH");
+    assert_eq!(answer["resources"][1]["outcome"], "ABSENT");
+
+    let planned = call(&["--member", "user:id=9", "--dry-run"]);
+    assert!(planned.text.starts_with("PLANNED"), "{}", planned.text);
+
+    let refused = call(&["--member", "nobody:id=7"]);
+    assert_eq!(refused.code, Some(64));
+    assert!(refused.errors.contains("members[0].entity"), "{}", refused.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn healthcheck_says_yes_or_no() {
+    let (sidecar, _origin) = sidecar().await;
+    let endpoint = format!("http://{}", sidecar.api);
+    assert_eq!(hydrant(&["healthcheck"], &[("HYDRANT_ENDPOINT", &endpoint)]).code, Some(0));
+    drop(sidecar);
+    let nobody = hydrant(&["healthcheck", "--endpoint", &endpoint], &[]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.errors.contains("nobody answers"), "{}", nobody.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_named() {
+    let (sidecar, _origin) = sidecar().await;
+    let (config, api) = (sidecar.config_path(), sidecar.api.to_string());
+    let config = config.to_str().expect("text");
+    let second = hydrant(
+        &["serve", "--config", config],
+        &[("HYDRANT__LISTEN__API", &api), ("HYDRANT__LISTEN__PROBES", "127.0.0.1:0")],
+    );
+    assert_eq!(second.code, Some(71), "{}", second.errors);
+    assert!(second.errors.contains(&api), "{}", second.errors);
+}
+
+#[test]
+fn serve_without_a_store_is_refused_with_a_hint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("hydrant.yaml");
+    std::fs::write(&file, "group: test\n").expect("writable");
+    let said = hydrant(&["serve", "--config", file.to_str().expect("text")], &[]);
+    assert_eq!(said.code, Some(64));
+    assert!(said.errors.contains("store: memory"), "{}", said.errors);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_64_and_help_with_0() {
+    assert_eq!(hydrant(&["serve", "--nope"], &[]).code, Some(64));
+    assert_eq!(hydrant(&[], &[]).code, Some(64));
+    assert_eq!(hydrant(&["--help"], &[]).code, Some(0));
+    let version = hydrant(&["--version"], &[]);
+    assert!(version.text.starts_with(concat!("hydrant ", env!("CARGO_PKG_VERSION"), " (")), "{}", version.text);
+    assert!(hydrant(&["completions", "bash"], &[]).text.contains("_hydrant"));
+}
+
+#[test]
+fn the_demo_tells_its_story_and_ends_by_itself() {
+    let said = hydrant(&["demo", "--memory", "--json"], &[]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    let story: Value = serde_json::from_str(&said.text).expect("JSON");
+    let from = |page: &str, at: usize| story[page]["resources"][at]["from"].clone();
+    for at in 0..4 {
+        assert_eq!((from("without", at), from("with", at)), ("backend".into(), "cache".into()));
+    }
+    assert_eq!((from("without", 4), from("with", 4)), ("failed".into(), "failed".into()));
+    assert!(hydrant(&["demo"], &[]).text.contains("First page"));
+}

@@ -1,0 +1,143 @@
+//! A door on a free port, over the memory store and a stubbed source, built from the same parts as the process.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant::domain::phase::{self, Phase};
+use hydrant::domain::random::Random;
+use hydrant::domain::switch::Switch;
+use hydrant::fill::settings::{Live, Settings};
+use hydrant::fill::{self, Filler};
+use hydrant::grpc::listen::Listeners;
+use hydrant::grpc::metrics::Metrics;
+use hydrant::grpc::pb;
+use hydrant::grpc::pb::cache_control_service_client::CacheControlServiceClient;
+use hydrant::grpc::server::{Door, Drained, serve};
+use hydrant::grpc::service::Services;
+use hydrant::grpc::{Config, Limits};
+use hydrant::local;
+use hydrant::local::memory::MemoryStore;
+use hydrant::prehydrate::{self, Prehydrate};
+use hydrant::tasks::{Deaths, Tasks};
+use hydrant::telemetry;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+use crate::support::catalog::{catalog, draft, name, subject_draft};
+use crate::support::stub::StubSource;
+
+pub struct Running {
+    pub address: SocketAddr,
+    pub source: Arc<StubSource>,
+    pub store: MemoryStore,
+    pub metrics: Metrics,
+    pub registry: Option<Registry>,
+    pub phase: watch::Sender<Phase>,
+    pub tasks: Tasks,
+    served: JoinHandle<Drained>,
+    _deaths: Deaths,
+}
+
+/// What a test is about; the rest is as in a sidecar.
+pub struct Setup {
+    pub limits: Limits,
+    pub drain: Duration,
+    pub socket: Option<PathBuf>,
+    pub source: StubSource,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { limits: Limits::default(), drain: Duration::from_secs(20), socket: None, source: StubSource::open() }
+    }
+}
+
+impl Setup {
+    /// Serves the entities `user`, the subject's own, and `role`, everybody's.
+    pub async fn start(self) -> Running {
+        let Self { limits, drain, socket, source } = self;
+        let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
+        let (tasks, deaths) = Tasks::new();
+        let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
+        let prehydrate = flow(&store, source.clone(), &tasks, &random, &mut registry);
+        let api = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
+        let address = listeners.api().expect("bound");
+        let (phase, _) = phase::channel();
+        let metrics = Metrics::register(&mut registry);
+        let door = Door {
+            services: Services { prehydrate },
+            limits,
+            drain,
+            metrics: metrics.clone(),
+            adopt: telemetry::traces::plain(random),
+            phase: phase.clone(),
+            tasks: tasks.clone(),
+        };
+        let served = tasks.finish(serve(listeners, door));
+        phase.send_replace(Phase::Serving);
+        let registry = Some(registry);
+        Running { address, source, store, metrics, registry, phase, tasks, served, _deaths: deaths }
+    }
+}
+
+fn flow(
+    store: &MemoryStore,
+    source: Arc<StubSource>,
+    tasks: &Tasks,
+    random: &Random,
+    registry: &mut Registry,
+) -> Prehydrate {
+    let live = Live::new(Settings {
+        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role")])),
+        switch: Switch::default(),
+        sources: BTreeMap::from([(name("backend"), source as _)]),
+    });
+    let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
+    let metrics = fill::metrics::Metrics::register(registry);
+    let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
+    let config = prehydrate::Config {
+        always: vec![name("user")],
+        deadline: Duration::from_secs(4),
+        in_flight: 512,
+        queue: Duration::from_millis(20),
+        items: 16,
+    };
+    let metrics = prehydrate::metrics::Metrics::register(registry);
+    Prehydrate::new(config, live, filler, tasks.clone(), random, metrics)
+}
+
+impl Running {
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.address)).expect("an address");
+        endpoint.connect().await.expect("the door is open")
+    }
+
+    pub async fn client(&self) -> CacheControlServiceClient<Channel> {
+        CacheControlServiceClient::new(self.channel().await)
+    }
+
+    /// Tells the process to stop; the door then drains by itself.
+    pub fn stop(&self) {
+        self.tasks.stopping().cancel();
+    }
+
+    pub async fn drained(self) -> Drained {
+        self.served.await.expect("the door does not panic")
+    }
+}
+
+/// A login of the user 7 that waits for its outcomes.
+pub fn login() -> pb::PrehydrateRequest {
+    let subject = pb::Subject { user_id: "7".into(), session_token: "s-7".into(), ..Default::default() };
+    pb::PrehydrateRequest {
+        who: Some(pb::prehydrate_request::Who::Subject(subject)),
+        mode: pb::PrehydrateMode::Completed.into(),
+        ..Default::default()
+    }
+}
