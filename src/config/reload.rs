@@ -43,7 +43,7 @@ pub struct Pace {
 }
 
 /// Sections that take effect while the process runs. Everything else needs a restart.
-const LIVE: [&str; 4] = ["enabled", "entities", "prehydrate", "sources"];
+const LIVE: [&str; 5] = ["enabled", "entities", "identity", "prehydrate", "sources"];
 
 /// Directory changes without end are read in between all the same.
 const MAX_QUIET_ROUNDS: usize = 20;

@@ -52,8 +52,27 @@ impl From<Why> for Unauthenticated {
 }
 
 impl Why {
+    pub const ALL: [Self; 16] = [
+        Self::Missing,
+        Self::TooLarge,
+        Self::TooManyCookies,
+        Self::Conflicting,
+        Self::Malformed,
+        Self::ForbiddenHeader,
+        Self::Type,
+        Self::Algorithm,
+        Self::UnknownKey,
+        Self::Signature,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Time,
+        Self::Issuer,
+        Self::Audience,
+        Self::Claim,
+    ];
+
     /// For a metric's label and a log field.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::TooLarge => "too_large",
