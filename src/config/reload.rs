@@ -6,14 +6,16 @@
 //! look from time to time catches what a watch missed; where there are no watches at all it is a quicker one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::effective::Effective;
 use super::metrics::Metrics;
@@ -102,7 +104,7 @@ impl Follower {
 
     async fn run(mut self) {
         loop {
-            let all_watched = self.watches.follow(&directories(&self.settings.path, &self.files));
+            let all_watched = self.watches.follow(self.files.iter().chain([&self.settings.path]));
             // Between the last read and this moment nobody was watching new directories.
             self.look();
             let pace = self.settings.pace;
@@ -116,9 +118,11 @@ impl Follower {
         }
     }
 
+    /// Every round takes its time, so that a directory in which something is always written costs a look now and then.
     async fn until_quiet(&self) {
         for _ in 0..MAX_QUIET_ROUNDS {
-            if timeout(self.settings.pace.quiet, self.changed.notified()).await.is_err() {
+            sleep(self.settings.pace.quiet).await;
+            if self.changed.notified().now_or_never().is_none() {
                 return;
             }
         }
@@ -180,35 +184,56 @@ fn is_live(path: &str) -> bool {
     LIVE.iter().any(|section| path.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// Where the file and its secrets are named, and where they really are: either may be what changes.
-fn directories(path: &Path, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let named = files.iter().map(PathBuf::as_path).chain([path]);
-    let both = named.flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()]);
-    let parent = |file: PathBuf| match file.parent() {
+/// Where the files are named, and where they really are: either may be what changes.
+fn places<'a>(files: impl Iterator<Item = &'a PathBuf>) -> BTreeSet<PathBuf> {
+    files.flat_map(|file| [Some(file.clone()), file.canonicalize().ok()]).flatten().collect()
+}
+
+fn directory(file: &Path) -> Option<PathBuf> {
+    match file.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
         parent => parent.map(Path::to_owned),
+    }
+}
+
+/// Being read is not a change: our own reads would wake us for ever.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+    }
+}
+
+/// Whether an event may concern files of these names. Others in the same directory do not: a log that is written there
+/// would wake us with every line. A kubelet swaps links whose names begin with two dots; an event without a path is one
+/// that says that others were lost, and one about a directory itself has the name of that.
+fn concerns(paths: &[PathBuf], names: &BTreeSet<OsString>) -> bool {
+    let ours = |path: &PathBuf| {
+        path.file_name().is_none_or(|name| names.contains(name) || name.as_encoded_bytes().starts_with(b".."))
+            || path.is_dir()
     };
-    both.flatten().filter_map(parent).collect()
+    paths.is_empty() || paths.iter().any(ours)
+}
+
+/// Held for a look, on the watcher's thread and on ours.
+fn locked(names: &Mutex<BTreeSet<OsString>>) -> MutexGuard<'_, BTreeSet<OsString>> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The operating system's watches; the crate that brings them keeps a thread of its own for them.
 struct Watches {
     watcher: Option<RecommendedWatcher>,
+    /// What the files are called.
+    of_interest: Arc<Mutex<BTreeSet<OsString>>>,
     directories: BTreeSet<PathBuf>,
 }
 
 impl Watches {
     fn new(changed: Arc<Notify>) -> Self {
+        let of_interest = Arc::new(Mutex::new(BTreeSet::new()));
+        let names = of_interest.clone();
         let on_event = move |event: notify::Result<notify::Event>| {
-            // Being read is not a change: our own reads would wake us for ever.
-            let relevant = match event {
-                Ok(event) => match event.kind {
-                    EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-                    EventKind::Access(_) => false,
-                    _ => true,
-                },
-                Err(_) => true,
-            };
+            let relevant = event.map_or(true, |event| is_change(event.kind) && concerns(&event.paths, &locked(&names)));
             if relevant {
                 changed.notify_one();
             }
@@ -216,19 +241,22 @@ impl Watches {
         let watcher = notify::recommended_watcher(on_event)
             .inspect_err(|error| tracing::warn!(%error, "files cannot be watched here; the configuration is looked at now and then"))
             .ok();
-        Self { watcher, directories: BTreeSet::new() }
+        Self { watcher, of_interest, directories: BTreeSet::new() }
     }
 
-    /// Watches these directories and no others; answers whether all of them are watched. Each is asked for again every
-    /// time, since a directory that was made anew has lost its watch.
-    fn follow(&mut self, directories: &BTreeSet<PathBuf>) -> bool {
+    /// Watches the directories of these files and no others; answers whether all of them are watched. Each is asked for
+    /// again every time, since a directory that was made anew has lost its watch.
+    fn follow<'a>(&mut self, files: impl Iterator<Item = &'a PathBuf>) -> bool {
+        let places = places(files);
+        *locked(&self.of_interest) = places.iter().filter_map(|file| file.file_name()).map(OsString::from).collect();
+        let directories: BTreeSet<PathBuf> = places.iter().filter_map(|file| directory(file)).collect();
         let Some(watcher) = &mut self.watcher else { return false };
-        for gone in self.directories.difference(directories) {
+        for gone in self.directories.difference(&directories) {
             // It may be gone from the disk as well.
             let _ = watcher.unwatch(gone);
         }
         let mut watched = BTreeSet::new();
-        for directory in directories {
+        for directory in &directories {
             if watcher.watch(directory, RecursiveMode::NonRecursive).is_ok() {
                 watched.insert(directory.clone());
             }

@@ -35,7 +35,7 @@ impl MemoryStore {
     }
 
     /// Writes a key as an app would: past every claim.
-    pub fn put(&self, key: &Key, value: Bytes, ttl: Duration) {
+    pub fn put(&self, key: &Key, value: Bytes, ttl: Option<Duration>) {
         self.shelf().set_value(key, value, ttl, Instant::now());
     }
 
@@ -54,7 +54,7 @@ impl MemoryStore {
         let now = Instant::now();
         let mut shelf = self.shelf();
         if let ClaimMode::Miss { renew_below } = ask.mode
-            && shelf.ttl(ask.key, now).is_some_and(|left| left >= renew_below)
+            && shelf.lives(ask.key, renew_below, now)
         {
             return Claimed::Fresh;
         }
@@ -115,7 +115,7 @@ impl Claim for MemoryClaim {
     fn commit(self: Box<Self>, value: Bytes, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
         let key = self.key.clone();
         let done = self.settle(|shelf, now| {
-            shelf.set_value(&key, value, ttl, now);
+            shelf.set_value(&key, value, Some(ttl), now);
             Committed::Written
         });
         ready(Ok(done)).boxed()

@@ -37,7 +37,8 @@ struct Item {
 #[derive(Debug)]
 struct Value {
     bytes: Bytes,
-    ends: Instant,
+    /// None: an app wrote it without an end.
+    ends: Option<Instant>,
     /// Changes with every write: "has the key changed since the claim?"
     version: u64,
 }
@@ -66,7 +67,7 @@ impl Shelf {
     pub fn value(&mut self, key: &Key, now: Instant) -> Option<Held> {
         self.drop_ended(key, now);
         let value = self.items.get(key)?.value.as_ref()?;
-        let held = Held { value: value.bytes.clone(), ttl: Some(value.ends - now) };
+        let held = Held { value: value.bytes.clone(), ttl: value.ends.map(|ends| ends - now) };
         self.touch(key);
         Some(held)
     }
@@ -76,9 +77,11 @@ impl Shelf {
         Some(self.items.get(key)?.value.as_ref()?.version)
     }
 
-    pub fn ttl(&mut self, key: &Key, now: Instant) -> Option<Duration> {
+    /// Whether there is a value that lives this long or longer.
+    pub fn lives(&mut self, key: &Key, at_least: Duration, now: Instant) -> bool {
         self.drop_ended(key, now);
-        Some(self.items.get(key)?.value.as_ref()?.ends - now)
+        let value = self.items.get(key).and_then(|item| item.value.as_ref());
+        value.is_some_and(|value| value.ends.is_none_or(|ends| ends - now >= at_least))
     }
 
     pub fn guard(&mut self, key: &Key, now: Instant) -> Option<&Guard> {
@@ -86,10 +89,10 @@ impl Shelf {
         self.items.get(key)?.guard.as_ref()
     }
 
-    pub fn set_value(&mut self, key: &Key, bytes: Bytes, ttl: Duration, now: Instant) {
+    pub fn set_value(&mut self, key: &Key, bytes: Bytes, ttl: Option<Duration>, now: Instant) {
         self.ticks += 1;
         let version = self.ticks;
-        self.change(key, |item| item.value = Some(Value { bytes, ends: now + ttl, version }));
+        self.change(key, |item| item.value = Some(Value { bytes, ends: ttl.map(|ttl| now + ttl), version }));
         self.make_room();
     }
 
@@ -141,11 +144,11 @@ impl Shelf {
 
     fn drop_ended(&mut self, key: &Key, now: Instant) {
         let Some(item) = self.items.get(key) else { return };
-        let value_ended = item.value.as_ref().is_some_and(|v| v.ends <= now);
+        let value_ended = item.value.as_ref().is_some_and(|v| v.ends.is_some_and(|ends| ends <= now));
         let guard_ended = item.guard.as_ref().is_some_and(|g| g.ends <= now);
         if value_ended || guard_ended {
             self.change(key, |item| {
-                item.value = item.value.take().filter(|v| v.ends > now);
+                item.value = item.value.take().filter(|v| v.ends.is_none_or(|ends| ends > now));
                 item.guard = item.guard.take().filter(|g| g.ends > now);
             });
         }
@@ -180,10 +183,10 @@ mod tests {
     fn what_was_used_least_recently_goes_first() {
         let (mut shelf, now) = (Shelf::new(Config { bytes: 1 << 20, items: 2 }, 1), Instant::now());
         for n in [1, 2] {
-            shelf.set_value(&key(n), Bytes::from_static(b"v"), Duration::from_secs(9), now);
+            shelf.set_value(&key(n), Bytes::from_static(b"v"), Some(Duration::from_secs(9)), now);
         }
         assert!(shelf.value(&key(1), now).is_some());
-        shelf.set_value(&key(3), Bytes::from_static(b"v"), Duration::from_secs(9), now);
+        shelf.set_value(&key(3), Bytes::from_static(b"v"), Some(Duration::from_secs(9)), now);
         assert!(shelf.value(&key(2), now).is_none());
         assert!(shelf.value(&key(1), now).is_some());
     }
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn a_value_larger_than_the_shelf_is_not_kept() {
         let (mut shelf, now) = (Shelf::new(Config { bytes: 1_000, items: 9 }, 1), Instant::now());
-        shelf.set_value(&key(1), vec![0; 2_000].into(), Duration::from_secs(9), now);
+        shelf.set_value(&key(1), vec![0; 2_000].into(), Some(Duration::from_secs(9)), now);
         assert_eq!((shelf.len(), shelf.bytes()), (0, 0));
     }
 
@@ -205,7 +208,7 @@ mod tests {
                 now += Duration::from_secs(pause);
                 let key = key(n);
                 match step {
-                    0 => shelf.set_value(&key, vec![1; size].into(), Duration::from_secs(2), now),
+                    0 => shelf.set_value(&key, vec![1; size].into(), Some(Duration::from_secs(2)), now),
                     1 => shelf.set_guard(&key, Mark::Absent, Duration::from_secs(1), now),
                     2 => shelf.clear_guard(&key),
                     3 => { shelf.remove(&key, now); }

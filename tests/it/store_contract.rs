@@ -10,7 +10,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use hydrant::domain::key::Key;
+use hydrant::domain::random::Random;
 use hydrant::domain::store::{ClaimAsk, ClaimMode, Claimed, Committed, Store};
+use hydrant::local;
+use hydrant::local::memory::MemoryStore;
 use hydrant::remote::Mode;
 
 use crate::support::redis::{RedisCluster, RedisServer};
@@ -83,6 +86,14 @@ async fn a_cluster_keeps_the_contract() {
         app_writes(&cluster.nodes[cluster.owner(key.as_bytes())], key, value, ttl);
     });
     the_contract_holds(rig.store.clone(), app, "contract").await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let store = MemoryStore::new(local::Config { bytes: 64 << 20, items: 1_000 }, Random::from_seed(1));
+    let apps = store.clone();
+    let app: AppWrites = Arc::new(move |key, value, ttl| apps.put(key, value.to_owned().into(), ttl));
+    the_contract_holds(Arc::new(store), app, "contract").await;
 }
 
 fn app_writes(server: &RedisServer, key: &Key, value: &str, ttl: Option<Duration>) {

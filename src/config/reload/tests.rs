@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 use tracing::subscriber::DefaultGuard;
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::config::{Store, load};
 
@@ -202,7 +204,7 @@ async fn what_needs_a_restart_is_told_by_its_path_until_it_is_undone() {
 
 #[tokio::test]
 async fn without_watches_the_file_is_looked_at_now_and_then() {
-    let blind = |follower: &mut Follower| follower.watches = Watches { watcher: None, directories: BTreeSet::new() };
+    let blind = |follower: &mut Follower| follower.watches = Watches { watcher: None, ..Watches::new(Arc::default()) };
     let write = |dir: &Path| fs::write(dir.join("hydrant.yaml"), text(dir, FIRST));
     let setting = Setting::start(write, blind, Duration::from_millis(10));
     setting.write("hydrant.yaml", &FIRST.replace("5m", "10m"));
@@ -231,4 +233,14 @@ fn live_and_static_paths_are_told_apart() {
     for path in ["redis.nodes", "listen.api", "enabledness", "workers"] {
         assert!(!is_live(path), "{path}");
     }
+}
+
+#[test]
+fn what_else_is_written_in_the_directory_is_no_concern_of_ours() {
+    let names = BTreeSet::from(["hydrant.yaml".into(), "redis-password".into()]);
+    let about = |path: &str| concerns(&[PathBuf::from(path)], &names);
+    assert!(about("/etc/hydrant/hydrant.yaml") && about("/run/secrets/redis-password"));
+    assert!(about("/etc/hydrant/..data"), "a mounted ConfigMap is swapped so");
+    assert!(!about("/etc/hydrant/log") && !about("/etc/hydrant/hydrant.yaml.swp"));
+    assert!(concerns(&[], &names), "events that were lost may have been ours");
 }
