@@ -8,6 +8,8 @@ use crate::prehydrate::identity::{Identity, Who, settings};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const PEM: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----";
+/// `{"sub":"alice","exp":4000000000}`, signed with the key `a`: `KEY` with nines for its noughts.
+const COOKIE: &str = "eyJzdWIiOiJhbGljZSIsImV4cCI6NDAwMDAwMDAwMH0.a.PjRTQu5CHr4eqATSJwM4o5Nzgr-N8geDkHmpfKeJhSs";
 
 fn cookie(inner: &str) -> String {
     format!("{SMALL}identity: {{ cookie: {{ name: session, {inner} }} }}\n")
@@ -146,10 +148,25 @@ fn a_key_is_judged_by_its_new_text_and_its_cell_follows_it() {
     let identity = Identity::new(first.config.live.identity.expect("configured")).unwrap_or_else(|p| panic!("{p:?}"));
     let next = KEY.replace('0', "9");
     let second = read(&next, &secrets).unwrap_or_else(|problems| panic!("{problems}"));
-    // Made by another implementation, with the new key: `{"sub":"alice","exp":4000000000}`.
-    let cookie = "eyJzdWIiOiJhbGljZSIsImV4cCI6NDAwMDAwMDAwMH0.a.PjRTQu5CHr4eqATSJwM4o5Nzgr-N8geDkHmpfKeJhSs";
-    let accepted = || identity.identify(Who::Value(cookie), Duration::from_secs(1)).is_ok();
+    let accepted = || identity.identify(Who::Value(COOKIE), Duration::from_secs(1)).is_ok();
     assert!(!accepted());
     assert_eq!(secrets.adopt(second.staged), ["identity.cookie.keys.a.secret"]);
     assert!(accepted());
+}
+
+/// Between the moment at which new texts are adopted and that at which the new reader is in force, the old one reads on.
+#[test]
+fn a_key_that_is_added_before_another_does_not_take_its_place() {
+    let read = |keys: &str, secrets: &Secrets| {
+        let text = cookie(&format!("format: signed, keys: {{ {keys} }}"));
+        parse(Path::new("t"), &text, &env(&[]), secrets).result.unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let (old, next) = (KEY.replace('0', "9"), KEY);
+    let mut secrets = Secrets::default();
+    let first = read(&format!("a: {old}"), &secrets);
+    secrets.adopt(first.staged);
+    let identity = Identity::new(first.config.live.identity.expect("configured")).unwrap_or_else(|p| panic!("{p:?}"));
+    let second = read(&format!("\"0\": {next}, a: {old}"), &secrets);
+    assert_eq!(secrets.adopt(second.staged), [""; 0]);
+    assert!(identity.identify(Who::Value(COOKIE), Duration::from_secs(1)).is_ok());
 }
