@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hydrant::grpc::client::{Ask, Client, Mode};
+use hydrant::grpc::client::{Ask, Client, Mode, Stated, Who};
 use support::Redis;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -121,7 +121,8 @@ async fn log_in(sidecar: &Sidecar) {
         entity: format!("e{n}"),
         params: [("id".to_owned(), "1".to_owned())].into(),
     });
-    let ask = Ask { user: "1".into(), members: members.collect(), mode: Mode::Completed, ..Ask::default() };
+    let who = Who::Stated(Stated { user: "1".into(), ..Stated::default() });
+    let ask = Ask { members: members.collect(), mode: Mode::Completed, ..Ask::new(who) };
     let client = sidecar.client().await.expect("it answered before");
     client.prehydrate(ask).await.expect("served");
 }

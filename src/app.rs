@@ -30,6 +30,9 @@ use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
 use crate::local::memory::MemoryStore;
+use crate::prehydrate::cookies::Cookies;
+use crate::prehydrate::identity::Identity;
+use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
 use crate::source::http::HttpSource;
@@ -81,7 +84,9 @@ impl App {
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
-        let prehydrate = Prehydrate::new(live.prehydrate, settings.clone(), filler, tasks.clone(), &random, plans);
+        let cookies = Cookies::new(identity(live.identity)?, clock);
+        let prehydrate =
+            Prehydrate::new(live.prehydrate, cookies, settings.clone(), filler, tasks.clone(), &random, plans);
 
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
@@ -179,14 +184,23 @@ impl Sources {
     }
 }
 
+/// The configuration was accepted with the same texts, so this hardly fails; a file that is rotated in between may.
+fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> {
+    config.map(Identity::new).transpose().map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("identity: {}", problems.join("; "))
+    })
+}
+
 /// Puts every accepted change in force. A fill that has begun keeps what it began with.
 async fn follow_changes(mut changes: watch::Receiver<config::Live>, sources: Sources, live: Live, flow: Prehydrate) {
     while changes.changed().await.is_ok() {
         let next = changes.borrow_and_update().clone();
-        match sources.settings(&next) {
-            Ok(settings) => {
+        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
+        match built {
+            Ok((settings, identity)) => {
                 live.replace(settings);
-                flow.reconfigure(next.prehydrate);
+                flow.reconfigure(next.prehydrate, identity);
                 tracing::info!("the new configuration is in force");
             }
             Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),

@@ -6,22 +6,26 @@ use std::time::Duration;
 use crate::cli::exit::Exit;
 use crate::cli::{Out, block_on};
 use crate::domain::secret::Secret;
-use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Mode};
+use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Mode, Stated, Who};
 
 /// Fill for one user: what is always filled at a login, and the members named here.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The user's id.
     #[arg(long)]
-    user: String,
+    user: Option<String>,
+    /// The value of the user's cookie, for a sidecar that reads it, in place of --user; HYDRANT_COOKIE if neither is
+    /// given, which keeps it out of the shell's history.
+    #[arg(long, conflicts_with_all = ["user", "session", "tenant", "attributes"])]
+    cookie: Option<String>,
     /// The user's session token, for backends that ask for it; HYDRANT_SESSION if it is not given, which keeps it out
     /// of the shell's history.
-    #[arg(long)]
+    #[arg(long, requires = "user")]
     session: Option<String>,
-    #[arg(long)]
+    #[arg(long, requires = "user")]
     tenant: Option<String>,
     /// A further fact of the user: `role=admin`.
-    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "attribute", value_name = "NAME=VALUE", value_parser = pair, requires = "user")]
     attributes: Vec<(String, String)>,
     /// A member to fill: `user`, `user:id=123`, `oauth:userId=7,provider=google`. May be given often.
     #[arg(long = "member", value_name = "ENTITY[:PARAM=VALUE,…]", value_parser = member)]
@@ -47,7 +51,11 @@ pub struct Args {
 
 pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std::io::Result<Exit> {
     let json = args.json;
-    match block_on(call(args, env))? {
+    let Some(who) = args.who(env) else {
+        writeln!(out.errors, "hydrant: say whose login it is: --user, or --cookie")?;
+        return Ok(Exit::Usage);
+    };
+    match block_on(call(args, who, env))? {
         Ok(answer) => {
             let text = if json { serde_json::to_string_pretty(&answer)? } else { table(&answer) };
             writeln!(out.text, "{text}")?;
@@ -60,23 +68,31 @@ pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std
     }
 }
 
-async fn call(args: Args, env: &BTreeMap<String, String>) -> Result<Answer, CallError> {
+async fn call(args: Args, who: Who, env: &BTreeMap<String, String>) -> Result<Answer, CallError> {
     let client = Client::connect(&args.endpoint.resolve(env), Duration::from_millis(args.deadline_ms)).await?;
     let mode = match (args.wait, args.dry_run) {
         (_, true) => Mode::DryRun,
         (true, false) => Mode::Completed,
         (false, false) => Mode::Accepted,
     };
-    let ask = Ask {
-        user: args.user,
-        session: args.session.or_else(|| env.get("HYDRANT_SESSION").cloned()).map(Secret::new),
-        tenant: args.tenant,
-        attributes: args.attributes.into_iter().collect(),
-        members: args.members,
-        mode,
-        refresh: args.refresh,
-    };
-    client.prehydrate(ask).await
+    client.prehydrate(Ask { who, members: args.members, mode, refresh: args.refresh }).await
+}
+
+impl Args {
+    /// What the command line says counts before the environment.
+    fn who(&self, env: &BTreeMap<String, String>) -> Option<Who> {
+        let variable = |name: &str| env.get(name).filter(|text| !text.is_empty()).cloned();
+        let Some(user) = self.user.clone() else {
+            let cookie = self.cookie.clone().or_else(|| variable("HYDRANT_COOKIE"));
+            return cookie.map(Secret::new).map(Who::CookieValue);
+        };
+        Some(Who::Stated(Stated {
+            user,
+            session: self.session.clone().or_else(|| variable("HYDRANT_SESSION")).map(Secret::new),
+            tenant: self.tenant.clone(),
+            attributes: self.attributes.iter().cloned().collect(),
+        }))
+    }
 }
 
 fn table(answer: &Answer) -> String {

@@ -23,6 +23,7 @@ use crate::{fill, prehydrate};
 
 mod door;
 mod entity;
+mod identity;
 mod source;
 mod store;
 
@@ -75,10 +76,11 @@ impl Context<'_> {
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
         let enabled = self.enabled();
+        let identity = self.identity();
         let catalog = self.catalog(entities);
 
         let (listen, admin) = listen?;
-        let live = Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate? };
+        let live = Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, identity };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,

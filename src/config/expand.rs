@@ -1,7 +1,7 @@
 //! `${VAR}`, `${VAR:-default}` and `${file:/path}` in a value.
 //!
 //! `$${` stands for a literal `${`. What a variable or file holds is taken as it is and not expanded again. A variable
-//! that is set to nothing counts as unset, as shells have it with `:-`. Files are for secrets only: what is read from one
+//! that is set to nothing counts as unset, as shells have it with `:-`. Files are for secrets and keys: what is read from one
 //! is never printed, and a text that may be printed should stand where it can be reviewed.
 
 use std::collections::BTreeMap;

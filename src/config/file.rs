@@ -17,10 +17,12 @@ use crate::grpc;
 use crate::telemetry::LogFormat;
 
 pub mod entity;
+pub mod identity;
 pub mod redis;
 pub mod source;
 
 use entity::Entity;
+use identity::Identity;
 use redis::Redis;
 use source::Source;
 
@@ -44,6 +46,8 @@ pub struct File {
     /// The hot switch. Off means that nothing is filled; invalidation always runs.
     #[serde(default)]
     enabled: Enabled,
+    /// How a subject is read from the user's cookie. Left out: callers name the subject themselves.
+    identity: Option<Identity>,
     /// Where entities are loaded from, by name.
     #[serde(default)]
     sources: BTreeMap<String, Source>,

@@ -2,8 +2,7 @@
 //! people who know other tools try first.
 
 /// Not in this version: a key that does nothing would be worse than a refusal. `*` stands for any name.
-const RESERVED: [(&str, &str); 14] = [
-    ("identity", "callers name the subject themselves until cookies are read here"),
+const RESERVED: [(&str, &str); 13] = [
     ("changes", "call Invalidate until messages of other systems are followed"),
     ("warmup", "prehydrate what is needed, until plans run by schedule"),
     ("local.critical", "critical entities are read from Redis until then"),
@@ -20,7 +19,7 @@ const RESERVED: [(&str, &str); 14] = [
 ];
 
 /// What people write, and what it is called here.
-const CALLED: [(&str, &str); 20] = [
+const CALLED: [(&str, &str); 22] = [
     ("backends", "sources"),
     ("cache", "entities"),
     ("redis.url", "redis.nodes"),
@@ -30,6 +29,8 @@ const CALLED: [(&str, &str); 20] = [
     ("redis.user", "redis.username"),
     ("redis.timeout", "redis.deadline"),
     ("redis.master_name", "redis.master"),
+    ("identity.cookie.user", "identity.cookie.subject"),
+    ("identity.cookie.secret", "identity.cookie.keys"),
     ("sources.*.http.url", "sources.*.http.origin"),
     ("sources.*.http.base_url", "sources.*.http.origin"),
     ("sources.*.http.host", "sources.*.http.origin"),
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_and_what_is_called_otherwise_is_known() {
-        assert!(reserved("identity").is_some() && reserved("entities.user.ttl.adaptive").is_some());
+        assert!(reserved("changes").is_some() && reserved("entities.user.ttl.adaptive").is_some());
         assert_eq!(reserved("entities.user.ttl"), None);
         assert_eq!(called("sources.accounts.http.url").as_deref(), Some("sources.accounts.http.origin"));
         assert_eq!(called("sources.accounts.http.origin"), None);

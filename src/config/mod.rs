@@ -64,6 +64,8 @@ pub struct Live {
     pub catalog: Arc<Catalog>,
     pub sources: BTreeMap<Name, source::http::Config>,
     pub prehydrate: prehydrate::Config,
+    /// None where callers name the subject themselves.
+    pub identity: Option<prehydrate::identity::settings::Config>,
 }
 
 #[derive(Clone, Debug)]

@@ -42,14 +42,15 @@ fn values() -> String {
 - `null` or nothing means that the key is not there.
 - `${{NAME}}` is an environment variable, `${{NAME:-default}}` one with a default, in a value of any type. A variable that is
   set to nothing counts as unset. `$${{` is a literal `${{`. Within `{{ }}` and `[ ]` quote such values.
-- `${{file:/path}}` is the text of a file, for secrets only. It is read again when it changes, without a restart.
+- `${{file:/path}}` is the text of a file, for secrets and public keys. It is read again when it changes, without a restart.
 
 Every value can be overridden by a variable called after its path, in capitals, with two underscores between the keys:
 `{PREFIX}ENTITIES__USER__TTL__BASE=15m`, `{PREFIX}REDIS__NODES=redis://a:6379,redis://b:6379`. Names that the file declares
 are found whatever their capitals, with `_` for `-`. An empty variable overrides nothing; one that leads nowhere is refused.
 
-`enabled`, `entities`, `prehydrate` (but for its `in_flight` and `queue`) and `sources` take effect while Hydrant runs, as
-soon as the file changes. All other keys need a restart, which the log says. A file that is refused changes nothing; `hydrant_config_stale` is then 1.
+`enabled`, `entities`, `identity`, `prehydrate` (but for its `in_flight` and `queue`) and `sources` take effect while Hydrant
+runs, as soon as the file changes. All other keys need a restart, which the log says. A file that is refused changes nothing;
+`hydrant_config_stale` is then 1.
 "
     )
 }

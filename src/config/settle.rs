@@ -269,9 +269,9 @@ impl Settler<'_> {
 
     fn leaf(&mut self, at: &At<'_>, key: &str, leaf: &Leaf, node: &Node) -> Option<Json> {
         let path = join(at.path, key);
-        if *leaf == Leaf::Secret {
+        if matches!(leaf, Leaf::Secret | Leaf::Public) {
             let scalar = self.scalar(&path, node, For::Secret)?;
-            if scalar.via.is_empty() && matches!(scalar.place, Place::File { .. }) {
+            if *leaf == Leaf::Secret && scalar.via.is_empty() && matches!(scalar.place, Place::File { .. }) {
                 self.inline_secrets.push(path);
             }
             self.effective.secret(at.path, at.depth, key, scalar.origin());
@@ -403,7 +403,7 @@ fn unknown(path: &str, key: &str, fields: &[Field]) -> (Problem, Option<String>)
 /// The value of a leaf, or what is wrong with its text and how to write it.
 fn typed(leaf: &Leaf, text: &str) -> Result<Json, (String, String)> {
     match leaf {
-        Leaf::Text | Leaf::Secret | Leaf::Declared(_) => Ok(Json::from(text)),
+        Leaf::Text | Leaf::Secret | Leaf::Public | Leaf::Declared(_) => Ok(Json::from(text)),
         Leaf::Boolean => match text.to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" => Ok(Json::from(true)),
             "false" | "off" | "no" => Ok(Json::from(false)),

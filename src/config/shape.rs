@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::file::File;
 use super::form::{self, AnyForm};
-use super::value::{PERCENT_FORMAT, SECRET_FORMAT, SIZE_FORMAT, SPAN_FORMAT};
+use super::value::{PERCENT_FORMAT, PUBLIC_FORMAT, SECRET_FORMAT, SIZE_FORMAT, SPAN_FORMAT};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
@@ -57,6 +57,8 @@ pub struct Word {
 pub enum Leaf {
     Text,
     Secret,
+    /// No secret, but read from a file like one.
+    Public,
     Boolean,
     Integer(Range),
     Size(Range),
@@ -122,6 +124,7 @@ impl Leaf {
         match self {
             Self::Text => "text".to_owned(),
             Self::Secret => "secret".to_owned(),
+            Self::Public => "public key".to_owned(),
             Self::Boolean => "`true` or `false`".to_owned(),
             Self::Integer(range) => format!("number{range}"),
             Self::Size(range) => format!("size{range}"),
@@ -154,6 +157,7 @@ fn read(schema: &Json) -> Shape {
         SPAN_FORMAT => return Shape::Leaf(Leaf::Span(range(schema, "x-least", "x-most"))),
         PERCENT_FORMAT => return Shape::Leaf(Leaf::Percent(range(schema, "x-least", "x-most"))),
         SECRET_FORMAT => return Shape::Leaf(Leaf::Secret),
+        PUBLIC_FORMAT => return Shape::Leaf(Leaf::Public),
         format => {
             if let Some(form) = form::any(format) {
                 return Shape::Leaf(Leaf::Formed(form));

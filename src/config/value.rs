@@ -32,6 +32,11 @@ pub struct Percent(pub u8);
 #[serde(from = "String")]
 pub struct SecretText(pub Secret);
 
+/// Text that is no secret, and may be mounted like one: a public key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+pub struct PublicText(pub Secret);
+
 /// The text is not what it should be; the message says how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -186,11 +191,18 @@ impl From<String> for SecretText {
     }
 }
 
+impl From<String> for PublicText {
+    fn from(text: String) -> Self {
+        Self(Secret::new(text))
+    }
+}
+
 /// The formats by which `shape` knows these types again.
 pub const SIZE_FORMAT: &str = "hydrant-size";
 pub const SPAN_FORMAT: &str = "hydrant-duration";
 pub const PERCENT_FORMAT: &str = "hydrant-percent";
 pub const SECRET_FORMAT: &str = "password";
+pub const PUBLIC_FORMAT: &str = "hydrant-public-key";
 
 impl JsonSchema for Size {
     fn schema_name() -> Cow<'static, str> {
@@ -241,6 +253,16 @@ impl JsonSchema for SecretText {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": SECRET_FORMAT, "writeOnly": true })
+    }
+}
+
+impl JsonSchema for PublicText {
+    fn schema_name() -> Cow<'static, str> {
+        "PublicKey".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": PUBLIC_FORMAT })
     }
 }
 

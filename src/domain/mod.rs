@@ -16,6 +16,7 @@ pub mod key;
 pub mod outcome;
 pub mod phase;
 pub mod projection;
+pub mod pseudonym;
 pub mod random;
 pub mod secret;
 pub mod shown;

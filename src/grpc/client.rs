@@ -17,6 +17,7 @@ use tonic_types::StatusExt;
 use crate::domain::secret::Secret;
 use crate::grpc::pb;
 use crate::grpc::pb::cache_control_service_client::CacheControlServiceClient;
+use crate::grpc::pb::prehydrate_request::Who as Shown;
 use crate::grpc::status::code_name;
 
 #[derive(Clone, Debug)]
@@ -26,16 +27,32 @@ pub struct Client {
     deadline: Duration,
 }
 
-/// A prehydration for a subject that the caller states.
-#[derive(Clone, Debug, Default)]
+/// One prehydration.
+#[derive(Clone, Debug)]
 pub struct Ask {
+    pub who: Who,
+    pub members: Vec<AskMember>,
+    pub mode: Mode,
+    pub refresh: bool,
+}
+
+/// Whom it is about.
+#[derive(Clone, Debug)]
+pub enum Who {
+    Stated(Stated),
+    /// The user's whole `Cookie` header.
+    CookieHeader(Secret),
+    /// The configured cookie's value alone.
+    CookieValue(Secret),
+}
+
+/// A user that the caller answers for.
+#[derive(Clone, Debug, Default)]
+pub struct Stated {
     pub user: String,
     pub session: Option<Secret>,
     pub tenant: Option<String>,
     pub attributes: BTreeMap<String, String>,
-    pub members: Vec<AskMember>,
-    pub mode: Mode,
-    pub refresh: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,13 +192,12 @@ fn refusal(status: &Status) -> String {
 }
 
 impl Ask {
+    /// Answered at once, with nothing to fill but what is always filled.
+    pub fn new(who: Who) -> Self {
+        Self { who, members: Vec::new(), mode: Mode::default(), refresh: false }
+    }
+
     fn into_request(self) -> pb::PrehydrateRequest {
-        let subject = pb::Subject {
-            user_id: self.user,
-            session_token: self.session.map(|s| s.expose().to_owned()).unwrap_or_default(),
-            tenant: self.tenant.unwrap_or_default(),
-            attributes: self.attributes.into_iter().collect(),
-        };
         let members = self.members.into_iter().map(|member| pb::Member {
             entity: member.entity,
             alias: String::new(),
@@ -192,11 +208,26 @@ impl Ask {
             Mode::Accepted | Mode::DryRun => pb::PrehydrateMode::Accepted,
         };
         pb::PrehydrateRequest {
-            who: Some(pb::prehydrate_request::Who::Subject(subject)),
+            who: Some(self.who.into_message()),
             members: members.collect(),
             mode: mode.into(),
             refresh: self.refresh,
             dry_run: self.mode == Mode::DryRun,
+        }
+    }
+}
+
+impl Who {
+    fn into_message(self) -> Shown {
+        match self {
+            Self::CookieHeader(cookie) => Shown::CookieHeader(cookie.expose().to_owned()),
+            Self::CookieValue(cookie) => Shown::CookieValue(cookie.expose().to_owned()),
+            Self::Stated(Stated { user, session, tenant, attributes }) => Shown::Subject(pb::Subject {
+                user_id: user,
+                session_token: session.map(|s| s.expose().to_owned()).unwrap_or_default(),
+                tenant: tenant.unwrap_or_default(),
+                attributes: attributes.into_iter().collect(),
+            }),
         }
     }
 }

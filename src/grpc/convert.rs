@@ -17,9 +17,9 @@ use crate::domain::subject::{self, Subject, SubjectError};
 use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
-use crate::grpc::pb::prehydrate_request::Who;
+use crate::grpc::pb::prehydrate_request::Who as Shown;
 use crate::prehydrate::request::{
-    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait,
+    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait, Who,
 };
 
 /// The limits of `prehydrate.proto` and `member.proto`.
@@ -41,15 +41,15 @@ struct Problems {
 pub fn request(message: pb::PrehydrateRequest, trace: TraceContext, until: Instant) -> Result<Request, Error> {
     let pb::PrehydrateRequest { who, members, mode, refresh, dry_run } = message;
     let mut problems = Problems::default();
-    let subject = problems.who(who);
+    let who = problems.who(who);
     let members = problems.members(members);
     let wait = problems.mode(mode, dry_run, until);
     let freshness = if refresh { Freshness::Refresh } else { Freshness::Keep };
-    match (problems.into_error(), subject) {
-        (None, Some(subject)) => Ok(Request { subject, members, wait, freshness, trace }),
+    match (problems.into_error(), who) {
+        (None, Some(who)) => Ok(Request { who, members, wait, freshness, trace }),
         (Some(error), _) => Err(error),
-        // A subject that could not be made always left a problem.
-        (None, None) => Err(Error::new(Kind::Internal, "no subject and no problem")),
+        // Where nobody could be made out, that left a problem.
+        (None, None) => Err(Error::new(Kind::Internal, "nobody and no problem")),
     }
 }
 
@@ -66,28 +66,25 @@ pub fn response(report: Report) -> pb::PrehydrateResponse {
 }
 
 impl Problems {
-    fn who(&mut self, who: Option<Who>) -> Option<Subject> {
+    fn who(&mut self, who: Option<Shown>) -> Option<Who> {
         match who {
             None => {
                 self.wrong("who", "is missing: give a cookie or a subject");
                 None
             }
-            Some(Who::CookieHeader(cookie)) => {
-                self.cookie("cookie_header", &cookie, MAX_COOKIE_HEADER_BYTES);
-                None
+            Some(Shown::CookieHeader(cookie)) => {
+                self.cookie("cookie_header", cookie, MAX_COOKIE_HEADER_BYTES).map(Who::CookieHeader)
             }
-            Some(Who::CookieValue(cookie)) => {
-                self.cookie("cookie_value", &cookie, MAX_COOKIE_BYTES);
-                None
+            Some(Shown::CookieValue(cookie)) => {
+                self.cookie("cookie_value", cookie, MAX_COOKIE_BYTES).map(Who::CookieValue)
             }
-            Some(Who::Subject(subject)) => self.subject(subject),
+            Some(Shown::Subject(subject)) => self.subject(subject).map(Who::Subject),
         }
     }
 
-    fn cookie(&mut self, path: &str, cookie: &str, longest: usize) {
-        if self.length(path, cookie, 1, longest) {
-            self.not_built.push(FieldError::new(path, "cookies are not read yet: give a subject"));
-        }
+    /// What is in it is for the flow to read, which refuses all that is wrong with it alike.
+    fn cookie(&mut self, path: &str, cookie: String, longest: usize) -> Option<Secret> {
+        self.length(path, &cookie, 1, longest).then(|| Secret::new(cookie))
     }
 
     fn subject(&mut self, message: pb::Subject) -> Option<Subject> {

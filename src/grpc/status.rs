@@ -120,9 +120,12 @@ const fn face(kind: Kind) -> Face {
         Kind::TooLarge => {
             (Code::ResourceExhausted, ErrorReason::TooLarge, "the message is larger than this rpc takes", None)
         }
-        Kind::Unauthenticated => {
-            (Code::Unauthenticated, ErrorReason::Unauthenticated, "the caller was not accepted", None)
-        }
+        Kind::Unauthenticated => (
+            Code::Unauthenticated,
+            ErrorReason::Unauthenticated,
+            "the caller, or the cookie it passed on, was not accepted",
+            None,
+        ),
         Kind::PermissionDenied => {
             (Code::PermissionDenied, ErrorReason::PermissionDenied, "the caller lacks the right to do this", None)
         }

@@ -1,9 +1,11 @@
 //! Fill for one subject because a caller asked, before the app needs it.
 //!
-//! The story: draw up the plan, join the same plan if it is under way, else take a place in the line, answer, and carry
+//! The story: see who it is, draw up the plan, join the same plan if it is under way, else take a place in the line, answer, and carry
 //! the plan out on a task of its own. A caller that hangs up leaves nothing half done; a resource that fails is a line
 //! of the report.
 
+pub mod cookies;
+pub mod identity;
 pub mod metrics;
 pub mod plan;
 mod queue;
@@ -24,8 +26,12 @@ use crate::domain::error::Error;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::random::Random;
 use crate::domain::store::ClaimMode;
+use crate::domain::subject::Subject;
+use crate::domain::trace::TraceContext;
 use crate::fill::settings::{Live, Settings};
 use crate::fill::{Filler, Job};
+use crate::prehydrate::cookies::Cookies;
+use crate::prehydrate::identity::Identity;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
@@ -51,6 +57,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Prehydrate {
     config: Arc<ArcSwap<Config>>,
+    cookies: Cookies,
     live: Live,
     filler: Filler,
     queue: Queue,
@@ -59,26 +66,44 @@ pub struct Prehydrate {
     metrics: Metrics,
 }
 
+/// A request once it is known who it is about.
+struct Login {
+    subject: Subject,
+    freshness: Freshness,
+    trace: TraceContext,
+}
+
 impl Prehydrate {
-    pub fn new(config: Config, live: Live, filler: Filler, tasks: Tasks, random: &Random, metrics: Metrics) -> Self {
+    pub fn new(
+        config: Config,
+        cookies: Cookies,
+        live: Live,
+        filler: Filler,
+        tasks: Tasks,
+        random: &Random,
+        metrics: Metrics,
+    ) -> Self {
         let queue = Queue::new(config.in_flight, config.queue);
         let runs = Runs::new(u64::from_le_bytes(random.bytes()));
-        Self { config: Arc::new(ArcSwap::from_pointee(config)), live, filler, queue, runs, tasks, metrics }
+        Self { config: Arc::new(ArcSwap::from_pointee(config)), cookies, live, filler, queue, runs, tasks, metrics }
     }
 
     /// Puts a new configuration in force. How many plans run at once stays as it was at the start.
-    pub fn reconfigure(&self, config: Config) {
+    pub fn reconfigure(&self, config: Config, identity: Option<Identity>) {
         self.config.store(Arc::new(config));
+        self.cookies.replace(identity);
     }
 
     /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served.
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
+        let Request { who, members, wait, freshness, trace } = request;
+        let login = Login { subject: self.cookies.subject(who, &self.metrics)?, freshness, trace };
         let config = self.config.load_full();
         let settings = self.live.get();
-        let plan = plan::draw_up(&settings.catalog, &config.always, &request.subject, &request.members)?;
+        let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;
         let report = |status| Report {
-            trace: request.trace.trace_id(),
+            trace: trace.trace_id(),
             status,
             resources: Vec::new(),
             plan: Vec::new(),
@@ -86,15 +111,15 @@ impl Prehydrate {
             elapsed: Duration::ZERO,
         };
 
-        let answer = if request.wait == Wait::DryRun {
-            Report { plan: propose(&settings, &request, plan), ..report(Status::Planned) }
-        } else if !is_on(&settings, &request, &plan) {
+        let answer = if wait == Wait::DryRun {
+            Report { plan: propose(&settings, &login.subject, plan), ..report(Status::Planned) }
+        } else if !is_on(&settings, &login.subject, &plan) {
             report(Status::Disabled)
         } else {
             let denied = plan.denied.clone();
-            match self.start(&config, &settings, &request, plan) {
+            match self.start(&config, &settings, &login, plan) {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
-                Ok((status, run)) => match request.wait {
+                Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
                         let mut resources = run.report(until).await;
                         resources.extend(denied.into_iter().map(deny));
@@ -113,15 +138,15 @@ impl Prehydrate {
         &self,
         config: &Config,
         settings: &Arc<Settings>,
-        request: &Request,
+        login: &Login,
         plan: Plan,
     ) -> Result<(Status, Arc<Run>), queue::Full> {
-        let id = PlanId::new(&plan, request.subject.session(), request.freshness);
+        let id = PlanId::new(&plan, login.subject.session(), login.freshness);
         let now = Instant::now();
         match self.runs.join(id, &plan.fills, || self.queue.join(now))? {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
-                let jobs = jobs(settings, request, plan.fills, now + config.deadline);
+                let jobs = jobs(settings, login, plan.fills, now + config.deadline);
                 let carried = self.clone().carry_out(ticket, jobs, run.clone(), entry);
                 // Detached: what has begun is finished, whoever hangs up.
                 self.tasks.finish(carried.in_current_span());
@@ -146,14 +171,14 @@ impl Prehydrate {
     }
 }
 
-fn is_on(settings: &Settings, request: &Request, plan: &Plan) -> bool {
+fn is_on(settings: &Settings, subject: &Subject, plan: &Plan) -> bool {
     let any_fills = plan.fills.iter().any(|planned| settings.switch.fills(&planned.member.entity));
-    settings.switch.serves(&request.subject) && (any_fills || plan.fills.is_empty())
+    settings.switch.serves(subject) && (any_fills || plan.fills.is_empty())
 }
 
 /// What would be filled as things stand, and after it what would be left out.
-fn propose(settings: &Settings, request: &Request, plan: Plan) -> Vec<Proposed> {
-    let serves = settings.switch.serves(&request.subject);
+fn propose(settings: &Settings, subject: &Subject, plan: Plan) -> Vec<Proposed> {
+    let serves = settings.switch.serves(subject);
     let is_off = |planned: &Planned| !serves || !settings.switch.fills(&planned.member.entity);
     let (off, on): (Vec<_>, Vec<_>) = plan.fills.into_iter().partition(is_off);
     let with = |exclusion| move |planned| Proposed { planned, exclusion };
@@ -163,19 +188,19 @@ fn propose(settings: &Settings, request: &Request, plan: Plan) -> Vec<Proposed> 
     on.chain(off).chain(denied).collect()
 }
 
-fn jobs(settings: &Arc<Settings>, request: &Request, planned: Vec<Planned>, deadline: Instant) -> Vec<Job> {
+fn jobs(settings: &Arc<Settings>, login: &Login, planned: Vec<Planned>, deadline: Instant) -> Vec<Job> {
     let job = |planned: Planned| {
         let renew_below = planned.member.entity.ttl().renew_below();
-        let mode = match request.freshness {
+        let mode = match login.freshness {
             Freshness::Keep => ClaimMode::Miss { renew_below },
             Freshness::Refresh => ClaimMode::Refresh,
         };
         Job {
             settings: settings.clone(),
             member: planned.member,
-            session: request.subject.session().cloned(),
+            session: login.subject.session().cloned(),
             mode,
-            trace: request.trace,
+            trace: login.trace,
             deadline,
         }
     };

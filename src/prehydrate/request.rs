@@ -6,18 +6,30 @@ use tokio::time::Instant;
 
 use crate::domain::entity::{Member, Name};
 use crate::domain::outcome::Resource;
+use crate::domain::secret::Secret;
 use crate::domain::subject::Subject;
 use crate::domain::template::Params;
 use crate::domain::trace::{TraceContext, TraceId};
 
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub subject: Subject,
+    pub who: Who,
     /// What to fill besides what is always filled; parameters left out are taken from the subject.
     pub members: Vec<MemberRef>,
     pub wait: Wait,
     pub freshness: Freshness,
     pub trace: TraceContext,
+}
+
+/// Whom a call is about, as its caller says it.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// Stated by the caller, who answers for it.
+    Subject(Subject),
+    /// The whole `Cookie` header of the user's request.
+    CookieHeader(Secret),
+    /// The configured cookie's value alone.
+    CookieValue(Secret),
 }
 
 /// A member as a caller names it, not yet looked up.

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hydrant::domain::clock::Clock;
 use hydrant::domain::entity::Draft;
 use hydrant::domain::error::Kind;
 use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::random::Random;
-use hydrant::domain::secret::Secret;
+use hydrant::domain::secret::{Secret, SecretCell};
 use hydrant::domain::source::{FetchError, Fetched, Source};
 use hydrant::domain::store::Store;
 use hydrant::domain::subject::Subject;
@@ -21,7 +22,12 @@ use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::local::memory::MemoryStore;
-use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Report, Request, Status, Wait};
+use hydrant::prehydrate::cookies::Cookies;
+use hydrant::prehydrate::identity::Identity;
+use hydrant::prehydrate::identity::settings::{
+    Algorithm, Claim, Claims, Expiry, Format, JwtKey, Presence, Rules, Session, SharedSecret, Written,
+};
+use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Report, Request, Status, Wait, Who};
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::{domain::catalog::Catalog, local};
@@ -30,6 +36,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::support::catalog::{catalog, draft, name, subject_draft};
+use crate::support::cookies::{END, claims, jwt};
 use crate::support::stub::StubSource;
 
 struct World {
@@ -46,6 +53,16 @@ fn world(drafts: Vec<Draft>, always: &[&str], source: StubSource) -> World {
 }
 
 fn world_with(drafts: Vec<Draft>, always: &[&str], source: StubSource, in_flight: usize) -> World {
+    world_of(drafts, always, source, in_flight, None)
+}
+
+fn world_of(
+    drafts: Vec<Draft>,
+    always: &[&str],
+    source: StubSource,
+    in_flight: usize,
+    identity: Option<Identity>,
+) -> World {
     let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
     let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
     let live = Live::new(settings(catalog(drafts), Switch::default(), source.clone()));
@@ -61,12 +78,39 @@ fn world_with(drafts: Vec<Draft>, always: &[&str], source: StubSource, in_flight
     };
     let (tasks, deaths) = Tasks::new();
     let metrics = prehydrate::metrics::Metrics::register(&mut registry);
-    let prehydrate = Prehydrate::new(config, live.clone(), filler, tasks, &random, metrics);
+    let cookies = Cookies::new(identity, Clock::fixed(UNIX_EPOCH + Duration::from_secs(END - 60)));
+    let prehydrate = Prehydrate::new(config, cookies, live.clone(), filler, tasks, &random, metrics);
     World { store, source, live, prehydrate, registry, _deaths: deaths }
 }
 
 fn settings(catalog: Catalog, switch: Switch, source: Arc<dyn Source>) -> Settings {
     Settings { catalog: Arc::new(catalog), switch, sources: BTreeMap::from([(name("backend"), source)]) }
+}
+
+/// Reads tokens of one key.
+fn identity(id: &str, secret: &str) -> Identity {
+    let secret = SharedSecret { text: SecretCell::new(Secret::new(secret)), written: Written::Text };
+    let config = prehydrate::identity::settings::Config {
+        cookie: "session".to_owned(),
+        max_value_bytes: 4_096,
+        format: Format::Jwt {
+            keys: vec![JwtKey { id: Some(id.to_owned()), key: Algorithm::Hs256(secret) }],
+            types: Vec::new(),
+        },
+        rules: Rules {
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            leeway: Duration::from_secs(5),
+            expiry: Expiry::Required,
+        },
+        claims: Claims {
+            user: "sub".to_owned(),
+            session: Session::Claim(Claim { path: "sid".to_owned(), presence: Presence::Required }),
+            tenant: None,
+            attributes: BTreeMap::new(),
+        },
+    };
+    Identity::new(config).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn subject(user: &str) -> Subject {
@@ -79,7 +123,7 @@ fn member(entity: &str, id: &str) -> MemberRef {
 
 fn login(user: &str, members: Vec<MemberRef>) -> Request {
     Request {
-        subject: subject(user),
+        who: Who::Subject(subject(user)),
         members,
         wait: Wait::Completed { until: Instant::now() + Duration::from_secs(3) },
         freshness: Freshness::Keep,
@@ -359,4 +403,61 @@ async fn switched_off_nothing_is_filled() {
     world.live.replace(settings(catalog(vec![draft("a")]), off, world.source.clone()));
     assert_eq!(world.run(login("7", vec![member("a", "2")])).await.status, Status::Disabled);
     assert_eq!(world.source.calls().len(), 1);
+}
+
+const KEY: &str = "a-key-of-the-login-service-of-enough-bytes";
+const OTHER: &str = "another-key-of-the-login-service-as-long";
+
+fn shown(cookie: String) -> Request {
+    Request { who: Who::CookieValue(Secret::new(cookie)), ..login("nobody", vec![]) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_is_its_users_login_with_its_session() {
+    let reader = Some(identity("1", KEY));
+    let world = world_of(vec![subject_draft("user")], &["user"], StubSource::open(), 512, reader);
+    world.source.found("/user/7", r#"{"name":"Ada"}"#);
+    let report = world.run(shown(jwt("1", KEY, &claims("7")))).await;
+    assert_eq!(outcomes(&report), [("user:7".into(), Outcome::Filled)]);
+    assert_eq!(world.source.calls()[0].session.as_deref(), Some("session-of-7"));
+    let header = Secret::new(format!("a=b; session={}", jwt("1", KEY, &claims("7"))));
+    let again = world.run(Request { who: Who::CookieHeader(header), ..login("nobody", vec![]) }).await;
+    assert_eq!(outcomes(&again), [("user:7".into(), Outcome::Fresh)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cookie_that_is_not_accepted_fetches_and_writes_nothing() {
+    let reader = Some(identity("1", KEY));
+    let world = world_of(vec![subject_draft("user")], &["user"], StubSource::open(), 512, reader);
+    let good = jwt("1", KEY, &claims("7"));
+    for wait in [Wait::DryRun, Wait::Accepted, Wait::Completed { until: Instant::now() + Duration::from_secs(3) }] {
+        let forged = Request { wait, ..shown(jwt("1", OTHER, &claims("7"))) };
+        let error = world.prehydrate.run(forged).await.expect_err("refused");
+        assert_eq!((error.kind, error.fields), (Kind::Unauthenticated, vec![]));
+    }
+    // Time passes, and the token with it.
+    tokio::time::advance(Duration::from_secs(66)).await;
+    let late = world.prehydrate.run(shown(good)).await.expect_err("refused");
+    assert_eq!((late.kind, late.detail.as_str()), (Kind::Unauthenticated, "the cookie is not accepted"));
+    assert!(world.source.calls().is_empty());
+    assert_eq!(world.store.size().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cookies_are_read_by_what_is_configured_now() {
+    let world = world(vec![subject_draft("user")], &["user"], StubSource::open());
+    let cookie = || shown(jwt("1", KEY, &claims("7")));
+    let kind = async || world.prehydrate.run(cookie()).await.err().map(|error| error.kind);
+    assert_eq!(kind().await, Some(Kind::NotConfigured));
+    let config = || prehydrate::Config {
+        always: vec![],
+        deadline: Duration::from_secs(4),
+        in_flight: 512,
+        queue: Duration::from_millis(20),
+        items: 16,
+    };
+    world.prehydrate.reconfigure(config(), Some(identity("1", KEY)));
+    assert_eq!(kind().await, None);
+    world.prehydrate.reconfigure(config(), Some(identity("2", OTHER)));
+    assert_eq!(kind().await, Some(Kind::Unauthenticated));
 }

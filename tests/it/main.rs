@@ -2,6 +2,7 @@
 //! One binary links once; `cargo test --test it <name>` runs a part of it.
 
 mod commands;
+mod cookies;
 mod door;
 mod flows;
 mod probes;

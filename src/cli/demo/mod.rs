@@ -30,7 +30,7 @@ use crate::domain::secret::Secret;
 use crate::domain::source::FetchAsk;
 use crate::domain::trace::TraceContext;
 use crate::fill::settings::Settings;
-use crate::grpc::client::{Ask, Client, Mode};
+use crate::grpc::client::{Ask, Client, Mode, Stated, Who};
 use crate::tasks::Tasks;
 
 const CONFIG: &str = include_str!("demo.yaml");
@@ -97,7 +97,8 @@ async fn tell(args: &Args, env: &BTreeMap<String, String>) -> anyhow::Result<Sto
 
 /// Logs in as an app would: says who, does not wait. The second call joins the plan and so learns when it is done.
 async fn log_in(client: &Client, user: &str) -> anyhow::Result<(Duration, Duration)> {
-    let ask = |mode| Ask { user: user.to_owned(), session: Some(session_of(user)), mode, ..Ask::default() };
+    let stated = Stated { user: user.to_owned(), session: Some(session_of(user)), ..Stated::default() };
+    let ask = |mode| Ask { mode, ..Ask::new(Who::Stated(stated.clone())) };
     let started = Instant::now();
     client.prehydrate(ask(Mode::Accepted)).await?;
     let accepted = started.elapsed();

@@ -16,9 +16,14 @@ fn subject() -> pb::Subject {
 }
 
 fn asked(change: impl FnOnce(&mut pb::PrehydrateRequest)) -> Result<Request, Error> {
-    let mut message = pb::PrehydrateRequest { who: Some(Who::Subject(subject())), ..Default::default() };
+    let mut message = pb::PrehydrateRequest { who: Some(Shown::Subject(subject())), ..Default::default() };
     change(&mut message);
     request(message, TraceContext::start(&Random::from_seed(1)), Instant::now())
+}
+
+fn stated(request: &Request) -> &Subject {
+    let Who::Subject(subject) = &request.who else { panic!("a subject was stated") };
+    subject
 }
 
 fn paths(result: Result<Request, Error>) -> (Kind, Vec<String>) {
@@ -34,8 +39,9 @@ fn member(entity: &str, params: &[(&str, &str)]) -> pb::Member {
 #[tokio::test]
 async fn a_plain_request_is_accepted_and_waits_for_nothing() {
     let request = asked(|m| m.members = vec![member("user", &[("id", "7")])]).expect("a good request");
-    assert_eq!(request.subject.user(), "7");
-    assert_eq!((request.subject.session(), request.subject.tenant()), (None, None));
+    let subject = stated(&request);
+    assert_eq!(subject.user(), "7");
+    assert_eq!((subject.session(), subject.tenant()), (None, None));
     assert_eq!((request.wait, request.freshness), (Wait::Accepted, Freshness::Keep));
     assert_eq!(request.members[0].params.get("id"), Some("7"));
 }
@@ -57,7 +63,7 @@ async fn a_request_about_nobody_is_refused() {
 #[tokio::test]
 async fn all_violations_are_reported_at_once_with_their_paths() {
     let result = asked(|m| {
-        m.who = Some(Who::Subject(pb::Subject {
+        m.who = Some(Shown::Subject(pb::Subject {
             user_id: String::new(),
             session_token: "s".repeat(8_193),
             tenant: "t".repeat(129),
@@ -88,7 +94,7 @@ async fn all_violations_are_reported_at_once_with_their_paths() {
 #[tokio::test]
 async fn limits_are_inclusive() {
     let request = asked(|m| {
-        m.who = Some(Who::Subject(pb::Subject {
+        m.who = Some(Shown::Subject(pb::Subject {
             user_id: "u".repeat(256),
             session_token: "s".repeat(8_192),
             tenant: "t".repeat(128),
@@ -109,25 +115,38 @@ async fn too_many_of_anything_is_one_violation() {
     let params = asked(|m| m.members = vec![pb::Member { params: many(17), ..member("user", &[]) }]);
     assert_eq!(paths(params).1, ["members[0].params"]);
     let attributes = pb::Subject { attributes: many(33), ..subject() };
-    assert_eq!(paths(asked(|m| m.who = Some(Who::Subject(attributes)))).1, ["subject.attributes"]);
+    assert_eq!(paths(asked(|m| m.who = Some(Shown::Subject(attributes)))).1, ["subject.attributes"]);
 }
 
 #[tokio::test]
 async fn empty_text_in_a_subject_means_not_given() {
     let blank = pb::Subject { attributes: [("role".to_owned(), String::new())].into(), ..subject() };
-    let request = asked(|m| m.who = Some(Who::Subject(blank))).expect("a good request");
+    let request = asked(|m| m.who = Some(Shown::Subject(blank))).expect("a good request");
     let role = crate::domain::subject::Fact::Attribute("role".into());
-    assert_eq!(request.subject.fact(&role), None);
+    assert_eq!(stated(&request).fact(&role), None);
 }
 
 #[tokio::test]
 async fn what_comes_later_is_refused_as_not_built() {
-    let cookie = asked(|m| m.who = Some(Who::CookieHeader("sid=1".into())));
-    assert_eq!(paths(cookie), (Kind::NotBuilt, vec!["cookie_header".into()]));
     let alias = asked(|m| m.members = vec![pb::Member { alias: "email".into(), ..member("user", &[]) }]);
     assert_eq!(paths(alias), (Kind::NotBuilt, vec!["members[0].alias".into()]));
-    let long = asked(|m| m.who = Some(Who::CookieValue("c".repeat(8_193))));
-    assert_eq!(paths(long), (Kind::InvalidField, vec!["cookie_value".into()]));
+}
+
+#[tokio::test]
+async fn a_cookie_within_its_limit_is_handed_on_unread() {
+    let header = |length: usize| asked(|m| m.who = Some(Shown::CookieHeader("c".repeat(length))));
+    let value = |length: usize| asked(|m| m.who = Some(Shown::CookieValue("c".repeat(length))));
+    let whole = header(16_384).expect("a good request");
+    assert!(matches!(&whole.who, Who::CookieHeader(cookie) if cookie.expose().len() == 16_384));
+    let alone = value(8_192).expect("a good request");
+    assert!(matches!(&alone.who, Who::CookieValue(cookie) if cookie.expose().len() == 8_192));
+    assert!(!format!("{whole:?} {alone:?}").contains("ccc"));
+    for length in [0, 16_385] {
+        assert_eq!(paths(header(length)), (Kind::InvalidField, vec!["cookie_header".into()]));
+    }
+    for length in [0, 8_193] {
+        assert_eq!(paths(value(length)), (Kind::InvalidField, vec!["cookie_value".into()]));
+    }
 }
 
 fn session_entity(secret: bool) -> Catalog {

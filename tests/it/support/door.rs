@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hydrant::domain::clock::Clock;
 use hydrant::domain::phase::{self, Phase};
 use hydrant::domain::random::Random;
 use hydrant::domain::switch::Switch;
@@ -20,6 +21,7 @@ use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
+use hydrant::prehydrate::cookies::Cookies;
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::telemetry;
@@ -109,7 +111,7 @@ fn flow(
         items: 16,
     };
     let metrics = prehydrate::metrics::Metrics::register(registry);
-    Prehydrate::new(config, live, filler, tasks.clone(), random, metrics)
+    Prehydrate::new(config, Cookies::new(None, Clock::System), live, filler, tasks.clone(), random, metrics)
 }
 
 impl Running {

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod certificates;
 pub mod certs;
+pub mod cookies;
 pub mod door;
 pub mod origin;
 pub mod peer;

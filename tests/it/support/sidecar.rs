@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use hydrant::grpc::client::{Answer, Ask, AskMember, Client, Mode};
+use hydrant::domain::secret::Secret;
+use hydrant::grpc::client::{Answer, Ask, AskMember, Client, Mode, Stated, Who};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -120,17 +121,17 @@ impl Drop for Sidecar {
 }
 
 pub fn login(user: &str, members: &[(&str, &str)]) -> Ask {
+    let session = Some(Secret::new(format!("session-of-{user}")));
+    login_of(Who::Stated(Stated { user: user.to_owned(), session, ..Stated::default() }), members)
+}
+
+/// The same for whomever a cookie speaks of.
+pub fn login_of(who: Who, members: &[(&str, &str)]) -> Ask {
     let member = |(entity, id): &(&str, &str)| AskMember {
         entity: (*entity).to_owned(),
         params: [("id".to_owned(), (*id).to_owned())].into(),
     };
-    Ask {
-        user: user.to_owned(),
-        session: Some(hydrant::domain::secret::Secret::new(format!("session-of-{user}"))),
-        members: members.iter().map(member).collect(),
-        mode: Mode::Completed,
-        ..Ask::default()
-    }
+    Ask { members: members.iter().map(member).collect(), mode: Mode::Completed, ..Ask::new(who) }
 }
 
 /// Runs a command to its end.
