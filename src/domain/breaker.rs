@@ -19,6 +19,8 @@ pub struct Config {
 pub struct Breaker {
     config: Config,
     state: State,
+    /// When it opened last.
+    opened: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ const PROBE_LIFE: Duration = Duration::from_secs(5);
 
 impl Breaker {
     pub fn new(config: Config) -> Self {
-        Self { config, state: State::Closed { failures: 0 } }
+        Self { config, state: State::Closed { failures: 0 }, opened: None }
     }
 
     pub fn state(&self) -> State {
@@ -88,10 +90,11 @@ impl Breaker {
         }
     }
 
-    pub fn succeeded(&mut self) -> Change {
+    /// Of a call that began at `started`.
+    pub fn succeeded(&mut self, started: Instant) -> Change {
         let was_closed = self.is_closed();
-        // A late success of a call that began before it opened proves nothing: only the probe closes it.
         match self.state {
+            _ if self.is_stale(started) => Change::None,
             State::Open { .. } => Change::None,
             State::Closed { .. } | State::Probing { .. } => {
                 self.state = State::Closed { failures: 0 };
@@ -100,9 +103,10 @@ impl Breaker {
         }
     }
 
-    /// `unit` is drawn from 0..1 and spreads the wait.
-    pub fn failed(&mut self, now: Instant, unit: f64) -> Change {
+    /// Of a call that began at `started`. `unit` is drawn from 0..1 and spreads the wait.
+    pub fn failed(&mut self, started: Instant, now: Instant, unit: f64) -> Change {
         match self.state {
+            _ if self.is_stale(started) => Change::None,
             State::Closed { failures } if failures + 1 < self.config.failures => {
                 self.state = State::Closed { failures: failures + 1 };
                 Change::None
@@ -113,9 +117,16 @@ impl Breaker {
         }
     }
 
+    /// What a call that began before it opened comes to, however late, was known when it opened: it neither closes it
+    /// nor opens it again.
+    fn is_stale(&self, started: Instant) -> bool {
+        self.opened.is_some_and(|opened| started < opened)
+    }
+
     fn open(&mut self, now: Instant, round: u32, unit: f64) -> Change {
         let wait = self.config.waits.jittered(round, unit);
         self.state = State::Open { until: now + wait, round };
+        self.opened = Some(now);
         Change::Opened { wait }
     }
 }
@@ -134,15 +145,15 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_and_a_probe_closes_it() {
         let (mut breaker, start) = (breaker(), Instant::now());
-        assert_eq!(breaker.failed(start, 0.0), Change::None);
-        assert_eq!(breaker.succeeded(), Change::None);
-        breaker.failed(start, 0.0);
-        breaker.failed(start, 0.0);
-        assert_eq!(breaker.failed(start, 0.0), Change::Opened { wait: Duration::from_secs(2) });
+        assert_eq!(breaker.failed(start, start, 0.0), Change::None);
+        assert_eq!(breaker.succeeded(start), Change::None);
+        breaker.failed(start, start, 0.0);
+        breaker.failed(start, start, 0.0);
+        assert_eq!(breaker.failed(start, start, 0.0), Change::Opened { wait: Duration::from_secs(2) });
         assert_eq!(breaker.admit(start), Admission::No { until: start + Duration::from_secs(2) });
         assert_eq!(breaker.admit(start + Duration::from_secs(2)), Admission::Probe);
         assert!(matches!(breaker.admit(start + Duration::from_secs(2)), Admission::No { .. }));
-        assert_eq!(breaker.succeeded(), Change::Closed);
+        assert_eq!(breaker.succeeded(start + Duration::from_secs(2)), Change::Closed);
         assert_eq!(breaker.admit(start), Admission::Yes);
     }
 
@@ -150,7 +161,7 @@ mod tests {
     fn failed_probes_wait_longer_each_time() {
         let (mut breaker, mut now) = (breaker(), Instant::now());
         (0..3).for_each(|_| {
-            breaker.failed(now, 0.0);
+            breaker.failed(now, now, 0.0);
         });
         for wait in [2, 4, 8, 16, 32, 60, 60] {
             assert!(matches!(
@@ -159,7 +170,7 @@ mod tests {
             ));
             now += Duration::from_secs(wait);
             assert_eq!(breaker.admit(now), Admission::Probe);
-            breaker.failed(now, 0.0);
+            breaker.failed(now, now, 0.0);
         }
     }
 
@@ -167,10 +178,27 @@ mod tests {
     fn a_lost_probe_is_replaced() {
         let (mut breaker, now) = (breaker(), Instant::now());
         (0..3).for_each(|_| {
-            breaker.failed(now, 0.0);
+            breaker.failed(now, now, 0.0);
         });
         assert_eq!(breaker.admit(now + Duration::from_secs(2)), Admission::Probe);
         assert_eq!(breaker.admit(now + Duration::from_secs(2) + PROBE_LIFE), Admission::Probe);
+    }
+
+    #[test]
+    fn what_began_before_it_opened_neither_closes_it_nor_opens_it_again() {
+        let (mut breaker, start) = (breaker(), Instant::now());
+        let (opened, probed) = (start + Duration::from_secs(1), start + Duration::from_secs(3));
+        (0..3).for_each(|_| {
+            breaker.failed(start, opened, 0.0);
+        });
+        assert_eq!(breaker.admit(probed), Admission::Probe);
+        assert_eq!(breaker.succeeded(start), Change::None);
+        assert_eq!(breaker.failed(start, probed, 0.0), Change::None);
+        assert_eq!(breaker.succeeded(probed), Change::Closed);
+        (0..3).for_each(|_| {
+            assert_eq!(breaker.failed(start, probed, 0.0), Change::None);
+        });
+        assert!(breaker.is_closed());
     }
 
     proptest! {
@@ -181,8 +209,8 @@ mod tests {
             for (step, pause) in steps {
                 now += Duration::from_millis(pause);
                 match step {
-                    0 => { breaker.succeeded(); }
-                    1 => { breaker.failed(now, 0.5); }
+                    0 => { breaker.succeeded(now); }
+                    1 => { breaker.failed(now, now, 0.5); }
                     _ => {
                         let open = !breaker.is_closed();
                         let first = breaker.admit(now);

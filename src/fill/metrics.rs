@@ -51,6 +51,12 @@ impl Metrics {
         self.in_flight.inc();
         Timer { metrics: self, started: Instant::now() }
     }
+
+    /// Once for each write, however many fills waited for it.
+    pub fn value_written(&self, entity: &Entity, bytes: usize) {
+        let labels = EntityLabels { entity: entity.name().as_str().to_owned() };
+        self.bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
 }
 
 /// A fill under way; it counts as such until it is dropped, however it ends.
@@ -60,15 +66,12 @@ pub struct Timer<'a> {
 }
 
 impl Timer<'_> {
-    pub fn finish(self, entity: &Entity, outcome: Outcome, bytes: usize) -> Duration {
+    pub fn finish(self, entity: &Entity, outcome: Outcome) -> Duration {
         let (metrics, elapsed) = (self.metrics, self.started.elapsed());
         let entity = entity.name().as_str();
         metrics.fills.get_or_create(&FillLabels { entity: entity.to_owned(), outcome: outcome.as_str() }).inc();
         let labels = EntityLabels { entity: entity.to_owned() };
         metrics.seconds.get_or_create(&labels).observe(elapsed.as_secs_f64());
-        if bytes > 0 {
-            metrics.bytes.get_or_create(&labels).inc_by(bytes as u64);
-        }
         elapsed
     }
 }

@@ -43,6 +43,10 @@ const LOOKS: Backoff = match Backoff::new(Duration::from_millis(10), Duration::f
     Err(_) => panic!("the first wait is the shorter one"),
 };
 
+/// The shortest life a store takes. An absence that is not to be remembered is committed for this long, because only a
+/// commit takes away, under the claim, what stood at the key of a member that is gone.
+const FORGOTTEN_AT_ONCE: Duration = Duration::from_millis(1);
+
 /// Fills members; cloning shares it.
 #[derive(Clone)]
 pub struct Filler {
@@ -92,7 +96,7 @@ impl Filler {
         let span = tracing::debug_span!("fill", entity = %job.member.entity.name(), outcome = tracing::field::Empty);
         let Filled { outcome, reason, written } = self.fill_or_follow(&job).instrument(span.clone()).await;
         span.record("outcome", outcome.as_str());
-        let elapsed = timer.finish(&job.member.entity, outcome, written.map_or(0, |w| w.bytes));
+        let elapsed = timer.finish(&job.member.entity, outcome);
         Resource { member: job.member, outcome, reason, elapsed, written }
     }
 
@@ -100,6 +104,9 @@ impl Filler {
         let entity = &job.member.entity;
         if !job.settings.switch.fills(entity) {
             return Filled::because(Outcome::Disabled, "fills of this entity are switched off");
+        }
+        if Instant::now() >= job.deadline {
+            return Filled::because(Outcome::Shed, "its plan's time was over before its turn came");
         }
         let Some((load, source)) = load_of(&job.settings, entity) else {
             return Filled::because(Outcome::Failed, "the entity has no source to load from");
@@ -172,10 +179,10 @@ impl Filler {
                 Ok(value) => return self.commit(claim, entity, value).await,
                 Err(refusal) => Filled::from_refusal(&refusal),
             },
-            Ok(Fetched::Absent) => match entity.ttl().absent() {
-                Some(ttl) => return Filled::from_absent(claim.commit_absent(ttl).await),
-                None => Filled::because(Outcome::Absent, "the source has none"),
-            },
+            Ok(Fetched::Absent) => {
+                let life = entity.ttl().absent().unwrap_or(FORGOTTEN_AT_ONCE);
+                return Filled::from_absent(claim.commit_absent(life).await);
+            }
             Err(error) => Filled::from_fetch(error),
         };
         // A claim that cannot be given back ends by itself; the outcome is the same.
@@ -188,7 +195,10 @@ impl Filler {
     async fn commit(&self, claim: Box<dyn Claim>, entity: &Entity, value: Bytes) -> Filled {
         let written = Written { bytes: value.len(), ttl: entity.ttl().draw(&self.random) };
         match claim.commit(value, written.ttl).await {
-            Ok(Committed::Written) => Filled { written: Some(written), ..Filled::plain(Outcome::Filled) },
+            Ok(Committed::Written) => {
+                self.metrics.value_written(entity, written.bytes);
+                Filled { written: Some(written), ..Filled::plain(Outcome::Filled) }
+            }
             Ok(Committed::Kept) => Filled::plain(Outcome::Fresh),
             Ok(Committed::Fenced) => Filled::because(Outcome::Fenced, "invalidated while it was being fetched"),
             Err(error) => Filled::from_store(error),

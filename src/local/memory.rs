@@ -58,15 +58,16 @@ impl MemoryStore {
         {
             return Claimed::Fresh;
         }
+        let saw = shelf.version(ask.key, now);
         if let Some(guard) = shelf.guard(ask.key, now) {
             match (guard.mark, ask.mode) {
-                (Mark::Absent, ClaimMode::Miss { .. }) => return Claimed::Absent,
-                (Mark::Absent, ClaimMode::Refresh) => {}
+                // A value that an app wrote since says more than the memory that there was none.
+                (Mark::Absent, ClaimMode::Miss { .. }) if saw.is_none() => return Claimed::Absent,
+                (Mark::Absent, _) => {}
                 (Mark::Claim { .. }, _) => return Claimed::InFlight { age: now - guard.since },
             }
         }
         let nonce = self.random.nonce();
-        let saw = shelf.version(ask.key, now);
         shelf.set_guard(ask.key, Mark::Claim { nonce, saw }, ask.life, now);
         Claimed::Held(Box::new(MemoryClaim { store: self.clone(), key: ask.key.clone(), nonce }))
     }
@@ -104,7 +105,9 @@ impl MemoryClaim {
             _ => return Committed::Fenced,
         };
         shelf.clear_guard(&self.key);
-        if shelf.version(&self.key, now) != saw {
+        // What stood there may have ended meanwhile: only something newer is kept.
+        let stands = shelf.version(&self.key, now);
+        if stands.is_some() && stands != saw {
             return Committed::Kept;
         }
         write(&mut shelf, now)

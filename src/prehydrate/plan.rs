@@ -57,7 +57,12 @@ fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) 
         Some(entity) => entity.complete(subject, params),
         None => return Err(MemberError::UnknownEntity(entity.to_owned())),
     };
-    catalog.member(entity, complete)
+    let member = catalog.member(entity, complete)?;
+    // What the source's path cannot hold (`..`) is the caller's mistake, not a source that cannot be reached.
+    if let Some(load) = member.entity.load() {
+        load.path.path(&member.params)?;
+    }
+    Ok(member)
 }
 
 fn path_of_member(at: usize, error: &MemberError) -> String {

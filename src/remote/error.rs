@@ -71,6 +71,12 @@ pub fn refused(value: &Value) -> Option<Refusal> {
     }
 }
 
+/// What a server answers that is asked to load a library which it has.
+pub fn is_library_there(value: &Value) -> bool {
+    let Value::ServerError(error) = value else { return false };
+    error.details().is_some_and(|detail| detail.starts_with("Library '") && detail.ends_with("' already exists"))
+}
+
 /// Whether the node is to blame, so that its breaker counts it. A redirect is a healthy node's answer.
 pub fn is_fault(refusal: Refusal) -> bool {
     match refusal {

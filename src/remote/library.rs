@@ -14,7 +14,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use crate::domain::store::{Refusal, StoreError};
-use crate::remote::error::accepted;
+use crate::remote::error::{accepted, is_library_there};
 use crate::remote::link::Link;
 use crate::remote::node::Node;
 use crate::remote::request::{Op, Request};
@@ -118,11 +118,9 @@ impl Functions {
     async fn load(&self, node: &Node, link: &Link) -> Result<(), StoreError> {
         if link.server.has_functions {
             let request = Request::one(&[b"FUNCTION", b"LOAD", self.library.as_bytes()]);
-            return match accepted(node.call_on(link, Op::Install, request).await?) {
-                // "Already exists": another sidecar was faster.
-                Ok(_) | Err(StoreError::Refused(Refusal::Other)) => Ok(()),
-                Err(error) => Err(error),
-            };
+            let reply = node.call_on(link, Op::Install, request).await?;
+            // It is there already where another sidecar was faster.
+            return if is_library_there(&reply) { Ok(()) } else { accepted(reply).map(drop) };
         }
         for script in Script::ALL {
             let request = Request::one(&[b"SCRIPT", b"LOAD", script.source().as_bytes()]);

@@ -226,7 +226,7 @@ impl Node {
             }
             Outcome::Ok | Outcome::Refused(_) => {
                 self.latency_micros.store(elapsed.as_micros().max(1) as u64, Ordering::Relaxed);
-                self.answered();
+                self.answered(started);
             }
             Outcome::Timeout | Outcome::Unreachable | Outcome::Overloaded => {}
         }
@@ -241,16 +241,16 @@ impl Node {
                 return;
             }
             tally.last_failure = Some(now);
-            tally.breaker.failed(now, self.shared.random.unit())
+            tally.breaker.failed(started, now, self.shared.random.unit())
         };
         self.note(change, trouble);
     }
 
-    fn answered(&self) {
+    fn answered(&self, started: Instant) {
         let mut tally = self.tally();
         // Only the keeper's probe closes a breaker; a late reply from before it opened proves nothing.
         if tally.breaker.is_closed() {
-            tally.breaker.succeeded();
+            tally.breaker.succeeded(started);
         }
     }
 
@@ -297,7 +297,7 @@ impl Node {
                 Ok((wire, server)) => {
                     (number, complained) = (number + 1, false);
                     let (link, inlet) = Link::new(number, server, self.shared.deadline, self.retired.child_token());
-                    if self.connected(link) {
+                    if self.connected(started, link) {
                         link::drive(wire, inlet).await;
                         self.lost(started);
                     }
@@ -345,11 +345,11 @@ impl Node {
     }
 
     /// Answers whether the link may be used: a late reply may have opened the breaker while we connected.
-    fn connected(&self, link: Link) -> bool {
+    fn connected(&self, started: Instant, link: Link) -> bool {
         self.shared.metrics.connected();
         let change = {
             let mut tally = self.tally();
-            let change = tally.breaker.succeeded();
+            let change = tally.breaker.succeeded(started);
             if !tally.breaker.is_closed() {
                 return false;
             }

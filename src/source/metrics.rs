@@ -78,6 +78,8 @@ impl Metrics {
 
     pub fn of(&self, source: &Name) -> SourceMetrics {
         let labels = SourceLabels { source: source.as_str().to_owned() };
+        // A source that is made anew, at a reload, begins with a closed breaker, whatever its predecessor's was.
+        self.open.get_or_create(&labels).set(0);
         SourceMetrics {
             source: source.as_str().to_owned(),
             calls: self.calls.clone(),
@@ -132,6 +134,18 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     use super::*;
+
+    #[test]
+    fn a_source_that_is_made_anew_is_not_left_alone() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let name = Name::new("accounts").expect("a good name");
+        metrics.of(&name).breaker_opened();
+        metrics.of(&name);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("encodes");
+        assert!(text.contains("hydrant_source_breaker_open{source=\"accounts\"} 0"), "{text}");
+    }
 
     #[test]
     fn a_call_is_counted_by_its_result_and_no_longer_in_flight() {

@@ -25,6 +25,7 @@ use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Report, Requ
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::{domain::catalog::Catalog, local};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
@@ -36,6 +37,7 @@ struct World {
     source: Arc<StubSource>,
     live: Live,
     prehydrate: Prehydrate,
+    registry: Registry,
     _deaths: Deaths,
 }
 
@@ -60,7 +62,7 @@ fn world_with(drafts: Vec<Draft>, always: &[&str], source: StubSource, in_flight
     let (tasks, deaths) = Tasks::new();
     let metrics = prehydrate::metrics::Metrics::register(&mut registry);
     let prehydrate = Prehydrate::new(config, live.clone(), filler, tasks, &random, metrics);
-    World { store, source, live, prehydrate, _deaths: deaths }
+    World { store, source, live, prehydrate, registry, _deaths: deaths }
 }
 
 fn settings(catalog: Catalog, switch: Switch, source: Arc<dyn Source>) -> Settings {
@@ -205,6 +207,21 @@ async fn absence_is_remembered_where_it_is_declared_and_dies_with_an_invalidatio
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_source_no_longer_has_does_not_stay() {
+    let world = world(vec![draft("a")], &[], StubSource::open());
+    world.source.found("/a/1", "1");
+    world.run(login("7", vec![member("a", "1")])).await;
+    world.source.answer("/a/1", Ok(Fetched::Absent));
+    let refresh = Request { freshness: Freshness::Refresh, ..login("7", vec![member("a", "1")]) };
+    assert_eq!(outcomes(&world.run(refresh).await), [("a:1".into(), Outcome::Absent)]);
+    assert_eq!(world.value("a:1").await, None);
+    // Absence that is not declared is not remembered either.
+    tokio::time::advance(Duration::from_millis(1)).await;
+    world.source.found("/a/1", "2");
+    assert_eq!(outcomes(&world.run(login("7", vec![member("a", "1")])).await), [("a:1".into(), Outcome::Filled)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_invalidation_beats_a_fill_in_flight() {
     let world = world(vec![draft("a")], &[], StubSource::shut());
     world.source.found("/a/1", "\"old\"");
@@ -258,6 +275,9 @@ async fn different_plans_share_the_fill_of_one_key() {
     let (one, two, ()) = tokio::join!(one, two, async { world.source.open_gate() });
     assert_eq!((one.status, two.status), (Status::Completed, Status::Completed));
     assert_eq!(world.source.calls().len(), 2);
+    let mut text = String::new();
+    encode(&mut text, &world.registry).expect("encodes");
+    assert!(text.contains("hydrant_fill_written_bytes_total{entity=\"a\"} 1\n"), "written once: {text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,6 +311,19 @@ async fn over_capacity_a_login_is_shed_with_a_hint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_whose_time_is_over_before_its_turn_asks_nobody() {
+    let world = world_with(vec![draft("a")], &[], StubSource::shut(), 1);
+    let call = |user: &str| Request {
+        wait: Wait::Completed { until: Instant::now() + Duration::from_secs(60) },
+        ..login(user, vec![member("a", user)])
+    };
+    let (first, second) = tokio::join!(world.run(call("1")), world.run(call("2")));
+    assert_eq!(outcomes(&first), [("a:1".into(), Outcome::Timeout)]);
+    assert_eq!(outcomes(&second), [("a:2".into(), Outcome::Shed)]);
+    assert_eq!(world.source.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_shows_the_plan_and_asks_nobody() {
     let world = world(vec![subject_draft("user"), draft("a")], &["user"], StubSource::open());
     let report = world.run(Request { wait: Wait::DryRun, ..login("7", vec![member("a", "1")]) }).await;
@@ -303,12 +336,12 @@ async fn a_dry_run_shows_the_plan_and_asks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn every_mistake_is_told_at_once_and_nothing_is_written() {
     let world = world(vec![draft("a")], &[], StubSource::open());
-    let members =
-        vec![member("a", "{x}"), member("nope", "1"), MemberRef { entity: "a".into(), params: Params::default() }];
+    let missing = MemberRef { entity: "a".into(), params: Params::default() };
+    let members = vec![member("a", "{x}"), member("nope", "1"), missing, member("a", "..")];
     let error = world.prehydrate.run(login("7", members)).await.expect_err("refused");
     assert_eq!(error.kind, Kind::InvalidField);
     let paths: Vec<&str> = error.fields.iter().map(|f| f.path.as_str()).collect();
-    assert_eq!(paths, ["members[0].params.id", "members[1].entity", "members[2].params.id"]);
+    assert_eq!(paths, ["members[0].params.id", "members[1].entity", "members[2].params.id", "members[3].params.id"]);
     assert!(world.source.calls().is_empty());
     assert_eq!(world.store.size().0, 0);
 }

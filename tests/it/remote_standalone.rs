@@ -89,6 +89,21 @@ async fn functions_lost_to_a_flush_are_loaded_again() {
 }
 
 #[tokio::test]
+async fn functions_that_cannot_be_loaded_are_told() {
+    let server = RedisServer::start().await;
+    // Two libraries of one server cannot have functions of one name.
+    let other = "#!lua name=other\nredis.register_function('hydrant_v1_commit', function() return 1 end)";
+    server.command(&["FUNCTION", "LOAD", other]);
+    let rig = rig(&server).await;
+    let missing = StoreError::Refused(Refusal::NoFunctions);
+    assert_eq!(claim_error(&*rig.store, miss(&key("k"))).await, Some(missing));
+    assert!(rig.store.health()[0].functions_missing);
+    let loads = || server.text(&["INFO", "commandstats"]).matches("cmdstat_function|load:calls=2,").count();
+    assert_eq!(claim_error(&*rig.store, miss(&key("k"))).await, Some(missing));
+    assert_eq!(loads(), 1, "ours was tried once, and then left for a while");
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_refused() {
     let server = RedisServer::start().await;
     let rig = rig(&server).await;

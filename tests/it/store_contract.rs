@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use hydrant::domain::key::Key;
 use hydrant::domain::random::Random;
-use hydrant::domain::store::{ClaimAsk, ClaimMode, Claimed, Committed, Store};
+use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
 use hydrant::remote::Mode;
@@ -33,7 +33,7 @@ pub struct Bench {
 type Case = (&'static str, fn(Bench) -> LocalBoxFuture<'static, ()>);
 
 /// Every case, with its name.
-const CASES: [Case; 22] = [
+const CASES: [Case; 25] = [
     ("a missing key is claimed and written", |b| Box::pin(a_missing_key_is_claimed_and_written(b))),
     ("a fresh key is not claimed", |b| Box::pin(a_fresh_key_is_not_claimed(b))),
     ("a key about to end is renewed", |b| Box::pin(a_key_about_to_end_is_renewed(b))),
@@ -53,6 +53,9 @@ const CASES: [Case; 22] = [
     ("absence keeps an apps value", |b| Box::pin(absence_keeps_an_apps_value(b))),
     ("a key without end is fresh", |b| Box::pin(a_key_without_end_is_fresh(b))),
     ("a value ends when its time is over", |b| Box::pin(a_value_ends_when_its_time_is_over(b))),
+    ("a value that ends while it is renewed is written anew", |b| Box::pin(a_value_that_ends_while_it_is_renewed(b))),
+    ("absence of what ended meanwhile is remembered", |b| Box::pin(absence_of_what_ended_meanwhile_is_remembered(b))),
+    ("an apps value outweighs a remembered absence", |b| Box::pin(an_apps_value_outweighs_a_remembered_absence(b))),
     ("reads come in order", |b| Box::pin(reads_come_in_order(b))),
     ("any bytes can be key and value", |b| Box::pin(any_bytes_can_be_key_and_value(b))),
     ("many fills at once", |b| Box::pin(many_fills_at_once(b))),
@@ -279,6 +282,40 @@ async fn a_value_ends_when_its_time_is_over(bench: Bench) {
     assert_eq!(held.commit("v".into(), Duration::from_millis(30)).await, Ok(Committed::Written));
     until("a value that is gone", async || value(&*bench.store, &key).await.is_none()).await;
     assert_eq!(fill(&*bench.store, &key, "again").await, Ok(Committed::Written));
+}
+
+/// A claim on a value that is there, and that has ended by the time it is used.
+async fn claim_outlives_the_value(bench: &Bench, key: &Key) -> Box<dyn Claim> {
+    (bench.app)(key, "old", Some(Duration::from_millis(50)));
+    let ask = ClaimAsk { key, life: LIFE, mode: ClaimMode::Miss { renew_below: TTL } };
+    let held = claim(&*bench.store, ask).await;
+    until("a value that is gone", async || value(&*bench.store, key).await.is_none()).await;
+    held
+}
+
+async fn a_value_that_ends_while_it_is_renewed(bench: Bench) {
+    let key = bench.key("k");
+    let held = claim_outlives_the_value(&bench, &key).await;
+    assert_eq!(held.commit("new".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("new"));
+}
+
+async fn absence_of_what_ended_meanwhile_is_remembered(bench: Bench) {
+    let key = bench.key("k");
+    let held = claim_outlives_the_value(&bench, &key).await;
+    assert_eq!(held.commit_absent(TTL).await, Ok(Committed::Written));
+    assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Absent)));
+}
+
+async fn an_apps_value_outweighs_a_remembered_absence(bench: Bench) {
+    let key = bench.key("k");
+    claim(&*bench.store, miss(&key)).await.commit_absent(TTL).await.expect("remembered");
+    (bench.app)(&key, "the app's", Some(TTL));
+    assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Fresh)));
+    let ask = ClaimAsk { key: &key, life: LIFE, mode: ClaimMode::Miss { renew_below: TTL * 2 } };
+    let held = claim(&*bench.store, ask).await;
+    assert_eq!(held.commit("ours".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("ours"));
 }
 
 async fn reads_come_in_order(bench: Bench) {

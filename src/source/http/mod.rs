@@ -216,7 +216,7 @@ impl HttpSource {
                 }
             }
         };
-        self.learn(result.as_ref().err());
+        self.learn(started, result.as_ref().err());
         result
     }
 
@@ -224,12 +224,12 @@ impl HttpSource {
         self.with_breaker(|breaker| breaker.admit(Instant::now()))
     }
 
-    fn learn(&self, failed: Option<&Failed>) {
+    fn learn(&self, started: Instant, failed: Option<&Failed>) {
         let change = match failed.map(Failed::blame) {
-            None | Some(Blame::None) => self.with_breaker(Breaker::succeeded),
+            None | Some(Blame::None) => self.with_breaker(|breaker| breaker.succeeded(started)),
             Some(Blame::Source) => {
                 let unit = self.random.unit();
-                self.with_breaker(|breaker| breaker.failed(Instant::now(), unit))
+                self.with_breaker(|breaker| breaker.failed(started, Instant::now(), unit))
             }
             Some(Blame::Ours) => Change::None,
         };
