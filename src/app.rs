@@ -79,7 +79,8 @@ impl App {
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let store = store_of(store, &tasks, &random, &mut registry);
-        let sources = Sources { metrics: source::metrics::Metrics::register(&mut registry), random: random.clone() };
+        let metrics = source::metrics::Metrics::register(&mut registry);
+        let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -170,17 +171,27 @@ fn store_of(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut
 struct Sources {
     metrics: source::metrics::Metrics,
     random: Random,
+    built: BTreeMap<Name, (http::Config, Arc<dyn Source>)>,
 }
 
 impl Sources {
-    fn settings(&self, live: &config::Live) -> anyhow::Result<Settings> {
-        let build = |(name, config): (&Name, &http::Config)| {
-            let source = HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)
-                .with_context(|| format!("sources.{name}"))?;
-            Ok((name.clone(), Arc::new(source) as Arc<dyn Source>))
-        };
-        let sources: anyhow::Result<BTreeMap<_, _>> = live.sources.iter().map(build).collect();
-        Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources: sources? })
+    /// A source whose configuration is as it was stays: its connections, its breaker and its limits go on.
+    fn settings(&mut self, live: &config::Live) -> anyhow::Result<Settings> {
+        let mut next = BTreeMap::new();
+        for (name, config) in &live.sources {
+            let source = match self.built.get(name) {
+                Some((same, source)) if same == config => source.clone(),
+                _ => self.build(name, config).with_context(|| format!("sources.{name}"))?,
+            };
+            next.insert(name.clone(), (config.clone(), source));
+        }
+        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect();
+        self.built = next;
+        Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
+    }
+
+    fn build(&self, name: &Name, config: &http::Config) -> anyhow::Result<Arc<dyn Source>> {
+        Ok(Arc::new(HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)?))
     }
 }
 
@@ -193,7 +204,12 @@ fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> 
 }
 
 /// Puts every accepted change in force. A fill that has begun keeps what it began with.
-async fn follow_changes(mut changes: watch::Receiver<config::Live>, sources: Sources, live: Live, flow: Prehydrate) {
+async fn follow_changes(
+    mut changes: watch::Receiver<config::Live>,
+    mut sources: Sources,
+    live: Live,
+    flow: Prehydrate,
+) {
     while changes.changed().await.is_ok() {
         let next = changes.borrow_and_update().clone();
         let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));

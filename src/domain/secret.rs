@@ -39,6 +39,15 @@ impl SecretCell {
     }
 }
 
+/// Equal is the same cell, whatever it holds: a secret that is rotated is still the same secret.
+impl PartialEq for SecretCell {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SecretCell {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")

@@ -12,16 +12,17 @@ mod queue;
 pub mod request;
 mod run;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::domain::entity::Name;
+use crate::domain::entity::{Member, Name};
 use crate::domain::error::Error;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::random::Random;
@@ -117,7 +118,7 @@ impl Prehydrate {
             report(Status::Disabled)
         } else {
             let denied = plan.denied.clone();
-            match self.start(&config, &settings, &login, plan) {
+            match self.start(&config, login, plan) {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
                 Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
@@ -134,20 +135,14 @@ impl Prehydrate {
     }
 
     /// Joins the same plan if it is under way, else queues this one. Returns as soon as that is certain.
-    fn start(
-        &self,
-        config: &Config,
-        settings: &Arc<Settings>,
-        login: &Login,
-        plan: Plan,
-    ) -> Result<(Status, Arc<Run>), queue::Full> {
+    fn start(&self, config: &Config, login: Login, plan: Plan) -> Result<(Status, Arc<Run>), queue::Full> {
         let id = PlanId::new(&plan, login.subject.session(), login.freshness);
         let now = Instant::now();
         match self.runs.join(id, &plan.fills, || self.queue.join(now))? {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
-                let jobs = jobs(settings, login, plan.fills, now + config.deadline);
-                let carried = self.clone().carry_out(ticket, jobs, run.clone(), entry);
+                let work = Work { login, planned: plan.fills, deadline: now + config.deadline };
+                let carried = self.clone().carry_out(ticket, work, run.clone(), entry);
                 // Detached: what has begun is finished, whoever hangs up.
                 self.tasks.finish(carried.in_current_span());
                 Ok((Status::Accepted, run))
@@ -155,20 +150,43 @@ impl Prehydrate {
         }
     }
 
-    async fn carry_out(self, ticket: Ticket, jobs: Vec<Job>, run: Arc<Run>, entry: Entry) {
+    async fn carry_out(self, ticket: Ticket, work: Work, run: Arc<Run>, entry: Entry) {
         let waiting = self.metrics.plan_queued();
         let Some(_turn) = ticket.turn().await else { return };
         drop(waiting);
         let _under_way = self.metrics.plan_started();
         let started = Instant::now();
-        let fill = async |(at, job): (usize, Job)| (at, self.filler.fill(job).await);
-        let mut fills: FuturesUnordered<_> = jobs.into_iter().enumerate().map(fill).collect();
+        let Work { login, planned, deadline } = work;
+        // As things stand now: the plan may have waited while the configuration changed.
+        let settings = self.live.get();
+        let fill = async |(at, planned): (usize, Planned)| (at, self.fill(&settings, &login, planned, deadline).await);
+        let mut fills: FuturesUnordered<_> = planned.into_iter().enumerate().map(fill).collect();
         while let Some((at, resource)) = fills.next().await {
             run.settle(at, resource);
         }
         drop(entry);
         self.metrics.plan_finished(started.elapsed());
     }
+
+    /// One resource of a plan. A defect in its fill costs its own entry, not the plan.
+    async fn fill(&self, settings: &Arc<Settings>, login: &Login, planned: Planned, deadline: Instant) -> Resource {
+        let Planned { member, reason: _ } = planned;
+        let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
+            return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
+        };
+        let filling = self.filler.fill(job(settings, login, member.clone(), deadline));
+        match AssertUnwindSafe(filling).catch_unwind().await {
+            Ok(resource) => resource,
+            Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
+        }
+    }
+}
+
+/// A plan that is queued: for whom, what, and until when.
+struct Work {
+    login: Login,
+    planned: Vec<Planned>,
+    deadline: Instant,
 }
 
 fn is_on(settings: &Settings, subject: &Subject, plan: &Plan) -> bool {
@@ -188,23 +206,14 @@ fn propose(settings: &Settings, subject: &Subject, plan: Plan) -> Vec<Proposed> 
     on.chain(off).chain(denied).collect()
 }
 
-fn jobs(settings: &Arc<Settings>, login: &Login, planned: Vec<Planned>, deadline: Instant) -> Vec<Job> {
-    let job = |planned: Planned| {
-        let renew_below = planned.member.entity.ttl().renew_below();
-        let mode = match login.freshness {
-            Freshness::Keep => ClaimMode::Miss { renew_below },
-            Freshness::Refresh => ClaimMode::Refresh,
-        };
-        Job {
-            settings: settings.clone(),
-            member: planned.member,
-            session: login.subject.session().cloned(),
-            mode,
-            trace: login.trace,
-            deadline,
-        }
+fn job(settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
+    let renew_below = member.entity.ttl().renew_below();
+    let mode = match login.freshness {
+        Freshness::Keep => ClaimMode::Miss { renew_below },
+        Freshness::Refresh => ClaimMode::Refresh,
     };
-    planned.into_iter().map(job).collect()
+    let session = login.subject.session().cloned();
+    Job { settings: settings.clone(), member, session, mode, trace: login.trace, deadline }
 }
 
 /// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.
@@ -218,12 +227,11 @@ fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
 }
 
 fn deny(planned: Planned) -> (Reason, Resource) {
-    let resource = Resource {
-        member: planned.member,
-        outcome: Outcome::Denied,
-        reason: "it belongs to another subject or tenant".to_owned(),
-        elapsed: Duration::ZERO,
-        written: None,
-    };
-    (planned.reason, resource)
+    let why = "it belongs to another subject or tenant";
+    (planned.reason, not_filled(planned.member, Outcome::Denied, why))
+}
+
+/// A resource that was never begun.
+fn not_filled(member: Member, outcome: Outcome, why: &str) -> Resource {
+    Resource { member, outcome, reason: why.to_owned(), elapsed: Duration::ZERO, written: None }
 }

@@ -461,3 +461,31 @@ async fn cookies_are_read_by_what_is_configured_now() {
     world.prehydrate.reconfigure(config(), Some(identity("2", OTHER)));
     assert_eq!(kind().await, Some(Kind::Unauthenticated));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_defect_in_one_fill_costs_only_its_own_entry() {
+    let world = world(vec![draft("a")], &[], StubSource::open());
+    world.source.found("/a/1", "1");
+    let report = world.run(login("7", vec![member("a", "panic"), member("a", "1")])).await;
+    assert_eq!(outcomes(&report), [("a:panic".into(), Outcome::Failed), ("a:1".into(), Outcome::Filled)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_waited_goes_by_the_configuration_of_its_turn() {
+    let world = world_with(vec![draft("a"), draft("b")], &[], StubSource::shut(), 1);
+    world.source.found("/a/1", "1");
+    world.source.found("/b/1", "1");
+    let first = world.run(login("1", vec![member("a", "1")]));
+    let second = world.run(login("2", vec![member("b", "1")]));
+    let reload = async {
+        while world.source.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let off = Switch { entities: BTreeMap::from([(name("b"), false)]), ..Switch::default() };
+        world.live.replace(settings(catalog(vec![draft("a"), draft("b")]), off, world.source.clone()));
+        world.source.open_gate();
+    };
+    let (first, second, ()) = tokio::join!(first, second, reload);
+    assert_eq!(outcomes(&first), [("a:1".into(), Outcome::Filled)]);
+    assert_eq!(outcomes(&second), [("b:1".into(), Outcome::Disabled)]);
+}

@@ -231,3 +231,18 @@ async fn bad_requests_name_the_field_and_write_nothing() {
     assert_eq!(server.dump(), "");
     assert!(origin.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_reload_that_does_not_concern_a_source_leaves_its_connections_alone() {
+    let origin = backend().await;
+    let good = config("store: memory", &origin);
+    let sidecar = Sidecar::start(&good).await;
+    sidecar.login("7", &[]).await;
+    sidecar.reconfigure(&format!("{good}\nenabled: {{ entities: {{ slow: false }} }}\n"));
+    until("the switch is off", async || {
+        outcomes(&sidecar.login("7", &[("slow", "1")]).await).contains(&("p:slow:1", "DISABLED"))
+    })
+    .await;
+    sidecar.login("8", &[]).await;
+    assert_eq!(origin.connections(), 1);
+}

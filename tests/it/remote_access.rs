@@ -4,7 +4,7 @@ use hydrant::domain::secret::{Secret, SecretCell};
 use hydrant::domain::store::{Committed, Refusal, Store, StoreError, StoreState};
 use hydrant::remote::{Auth, Config, Mode, Tls};
 
-use crate::support::certs::Certs;
+use crate::support::certificates::Certificates;
 use crate::support::redis::{RedisCluster, RedisServer};
 use crate::support::store::{Rig, claim_error, config, fill, key, miss, value};
 use crate::support::wait::until;
@@ -88,18 +88,18 @@ async fn a_user_that_may_not_call_functions_is_told() {
 
 #[tokio::test]
 async fn tls_to_a_single_server() {
-    let certs = Certs::new();
+    let certs = Certificates::new();
     let server = RedisServer::start_with_tls(&certs, &[]).await;
     let mode = Mode::Standalone { address: server.tls_address() };
-    let rig = Rig::up(Config { tls: Some(certs.client()), ..config(mode.clone()) }).await;
+    let rig = Rig::up(Config { tls: Some(certs.redis_client()), ..config(mode.clone()) }).await;
     assert_eq!(fill(&*rig.store, &key("k"), "v").await, Ok(Committed::Written));
     let large = "x".repeat(2 * 1024 * 1024);
     assert_eq!(fill(&*rig.store, &key("large"), &large).await, Ok(Committed::Written));
     assert_eq!(value(&*rig.store, &key("large")).await.map(|value| value.len()), Some(large.len()));
 
-    let stranger = Certs::new();
-    let without = Tls { client: None, ..certs.client() };
-    for tls in [stranger.client(), without] {
+    let stranger = Certificates::new();
+    let without = Tls { client: None, ..certs.redis_client() };
+    for tls in [stranger.redis_client(), without] {
         let rig = Rig::new(Config { tls: Some(tls), ..config(mode.clone()) });
         until("a breaker that is open", async || rig.metric("hydrant_redis_breaker_opened_total") > 0).await;
         assert_eq!(claim_error(&*rig.store, miss(&key("k"))).await, Some(StoreError::Unreachable));
@@ -108,10 +108,10 @@ async fn tls_to_a_single_server() {
 
 #[tokio::test]
 async fn tls_to_a_cluster() {
-    let certs = Certs::new();
+    let certs = Certificates::new();
     let cluster = RedisCluster::start_with_tls(&certs).await;
     let seeds = vec![cluster.nodes[0].tls_address()];
-    let rig = Rig::up(Config { tls: Some(certs.client()), ..config(Mode::Cluster { seeds }) }).await;
+    let rig = Rig::up(Config { tls: Some(certs.redis_client()), ..config(Mode::Cluster { seeds }) }).await;
     assert_eq!(rig.store.health().len(), 3);
     for primary in 0..3 {
         let key = key(cluster.key_of(primary, "tls:"));

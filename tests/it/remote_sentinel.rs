@@ -3,7 +3,7 @@
 use hydrant::domain::store::{Committed, Store};
 use hydrant::remote::{Config, Mode};
 
-use crate::support::certs::Certs;
+use crate::support::certificates::Certificates;
 use crate::support::redis::SentinelGroup;
 use crate::support::store::{Rig, TTL, claim, config, fill, key, miss, value};
 use crate::support::wait::until;
@@ -54,11 +54,11 @@ async fn a_hung_sentinel_delays_nobody() {
 
 #[tokio::test]
 async fn tls_to_sentinels_and_servers() {
-    let certs = Certs::new();
+    let certs = Certificates::new();
     let group = SentinelGroup::start_with_tls(&certs).await;
     let sentinels = group.sentinels.iter().map(|sentinel| sentinel.tls_address()).collect();
     let mode = Mode::Sentinel { sentinels, master: "main".to_owned(), auth: None };
-    let rig = Rig::up(Config { tls: Some(certs.client()), ..config(mode) }).await;
+    let rig = Rig::up(Config { tls: Some(certs.redis_client()), ..config(mode) }).await;
     assert_eq!(rig.store.health()[0].address, group.servers[0].tls_address());
     assert_eq!(fill(&*rig.store, &key("k"), "v").await, Ok(Committed::Written));
     assert_eq!(rig.store.remove(&[key("k")]).await, Ok(1));

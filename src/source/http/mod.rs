@@ -31,7 +31,7 @@ use crate::source::http::request::Requests;
 use crate::source::http::retry::Budget;
 use crate::source::metrics::{Metrics, SourceMetrics};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `https://accounts.internal:8443`: scheme, host and port, no path. Nothing else is ever called.
     pub origin: String,
@@ -59,7 +59,7 @@ pub enum SessionStyle {
     Header { name: String },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceCredential {
     Bearer { token: SecretCell },
     Header { name: String, value: SecretCell },
@@ -171,7 +171,7 @@ impl HttpSource {
     }
 
     async fn call(&self, ask: &FetchAsk<'_>) -> Result<Fetched, FetchError> {
-        let request = self.requests.of(ask, &self.random)?;
+        let request = self.requests.of(ask)?;
         let _turn = self.gate.turn(ask.deadline).await?;
         self.budget.call_started();
         let mut last = FetchError::Shed;

@@ -7,7 +7,6 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use reqwest::{Method, Request, Url};
 
 use crate::domain::entity::{Credential, Load};
-use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
 use crate::domain::source::{FetchAsk, FetchError};
 use crate::source::http::{BuildError, ServiceCredential, SessionStyle};
@@ -79,7 +78,7 @@ impl Requests {
         Ok(Self { origin, session: session.transpose()?, service: service.transpose()? })
     }
 
-    pub fn of(&self, ask: &FetchAsk<'_>, random: &Random) -> Result<Request, FetchError> {
+    pub fn of(&self, ask: &FetchAsk<'_>) -> Result<Request, FetchError> {
         // A member without a load, or without an address below the origin, is nowhere to be reached.
         let load = ask.member.entity.load().ok_or(FetchError::Unreachable)?;
         let path = load.path.path(&ask.member.params).map_err(|_| FetchError::Unreachable)?;
@@ -87,7 +86,7 @@ impl Requests {
         let credential = self.credential(load, ask)?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Ok(trace) = HeaderValue::try_from(ask.trace.child(random).to_string()) {
+        if let Ok(trace) = HeaderValue::try_from(ask.trace.to_string()) {
             headers.insert(TRACEPARENT, trace);
         }
         if let Some((name, mut value)) = credential {

@@ -1,10 +1,11 @@
-//! A certificate authority of the test's own, a server certificate for loopback and a client certificate, as files and
-//! as the server's side of TLS.
+//! A certificate authority of the test's own and what it signed, for a server on loopback and for a client: as files, as
+//! the arguments of a redis-server, and as the server's side of TLS.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use hydrant::remote::{ClientCertificate, Tls};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -29,36 +30,60 @@ impl Certificates {
     pub fn new() -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let mut params = CertificateParams::new(Vec::new()).expect("good params");
+        // Of the same name, server and authority would be taken for one self-signed certificate.
+        params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-        let sign = |usage: ExtendedKeyUsagePurpose| {
+        let write = |file: &str, text: String| std::fs::write(dir.path().join(file), text).expect("writable");
+        let sign = |name: &str| {
             let key = KeyPair::generate().expect("a key");
             let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
             let mut params = CertificateParams::new(names).expect("good params");
-            params.extended_key_usages = vec![usage];
-            (params.signed_by(&key, &ca).expect("signed"), key)
+            params.distinguished_name.push(DnType::CommonName, name);
+            // Between nodes of a cluster a server is a client too.
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            let certificate = params.signed_by(&key, &ca).expect("signed");
+            write(&format!("{name}.crt"), certificate.pem());
+            write(&format!("{name}.key"), key.serialize_pem());
+            (certificate, key)
         };
-        let (server, server_key) = sign(ExtendedKeyUsagePurpose::ServerAuth);
-        let (client, client_key) = sign(ExtendedKeyUsagePurpose::ClientAuth);
-        let write = |file: &str, text: String| std::fs::write(dir.path().join(file), text).expect("writable");
-        write("ca.pem", ca.pem());
-        write("client.pem", client.pem());
-        write("client.key", client_key.serialize_pem());
+        let (server, server_key) = sign("server");
+        sign("client");
+        write("ca.crt", ca.pem());
         Self { ca: ca.der().clone(), server: server.der().clone(), server_key, dir }
     }
 
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn ca_file(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
+        self.path("ca.crt")
     }
 
     pub fn client_file(&self) -> PathBuf {
-        self.dir.path().join("client.pem")
+        self.path("client.crt")
     }
 
     pub fn client_key_file(&self) -> PathBuf {
-        self.dir.path().join("client.key")
+        self.path("client.key")
     }
 
+    /// For a redis-server.
+    pub fn redis_args(&self) -> Vec<String> {
+        [("--tls-ca-cert-file", "ca.crt"), ("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key")]
+            .into_iter()
+            .flat_map(|(name, file)| [name.to_owned(), self.path(file).display().to_string()])
+            .collect()
+    }
+
+    /// For a client of that redis-server: trusts our authority and shows a certificate of its own.
+    pub fn redis_client(&self) -> Tls {
+        let client = ClientCertificate { certificate: self.client_file(), key: self.client_key_file() };
+        Tls { ca: Some(self.ca_file()), client: Some(client) }
+    }
+
+    /// For an HTTP server.
     pub fn server_config(&self, clients: Clients) -> ServerConfig {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())

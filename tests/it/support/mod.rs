@@ -2,7 +2,6 @@
 
 pub mod catalog;
 pub mod certificates;
-pub mod certs;
 pub mod cookies;
 pub mod door;
 pub mod origin;

@@ -13,7 +13,7 @@ use redis::Value;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use crate::support::certs::Certs;
+use crate::support::certificates::Certificates;
 use crate::support::wait::until;
 
 /// A `redis-server` process.
@@ -61,13 +61,13 @@ impl RedisServer {
     }
 
     /// A TLS port beside the plain one, which only we use.
-    pub async fn start_with_tls(certs: &Certs, args: &[&str]) -> Self {
+    pub async fn start_with_tls(certs: &Certificates, args: &[&str]) -> Self {
         let server = Self::spawn(args, None, Some(certs));
         server.wait_until_up().await;
         server
     }
 
-    fn spawn(args: &[&str], password: Option<&str>, certs: Option<&Certs>) -> Self {
+    fn spawn(args: &[&str], password: Option<&str>, certs: Option<&Certificates>) -> Self {
         let dir = TempDir::new().expect("a temporary folder");
         let port = free_port();
         let tls_port = certs.map(|_| free_port());
@@ -87,7 +87,7 @@ impl RedisServer {
         all.extend(own.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
         if let (Some(certs), Some(tls_port)) = (certs, tls_port) {
             all.extend(["--tls-port".to_owned(), tls_port.to_string()]);
-            all.extend(certs.server_args());
+            all.extend(certs.redis_args());
         }
         all.extend(args.iter().filter(|arg| **arg != "--sentinel").map(|arg| (*arg).to_owned()));
         let child = launch(&all);
@@ -179,7 +179,7 @@ impl RedisCluster {
         Self::start_over(None).await
     }
 
-    pub async fn start_with_tls(certs: &Certs) -> Self {
+    pub async fn start_with_tls(certs: &Certificates) -> Self {
         Self::start_over(Some(certs)).await
     }
 
@@ -193,7 +193,7 @@ impl RedisCluster {
         cluster
     }
 
-    async fn start_over(certs: Option<&Certs>) -> Self {
+    async fn start_over(certs: Option<&Certificates>) -> Self {
         let nodes: Vec<(RedisServer, String)> = (0..2 * PRIMARIES).map(|_| Self::spawn_node(certs)).collect();
         for (node, _) in &nodes {
             node.wait_until_up().await;
@@ -226,7 +226,7 @@ impl RedisCluster {
         cluster
     }
 
-    fn spawn_node(certs: Option<&Certs>) -> (RedisServer, String) {
+    fn spawn_node(certs: Option<&Certificates>) -> (RedisServer, String) {
         let bus = free_port().to_string();
         let mut args = vec![
             "--cluster-enabled",
@@ -293,11 +293,11 @@ impl SentinelGroup {
         Self::start_over(None).await
     }
 
-    pub async fn start_with_tls(certs: &Certs) -> Self {
+    pub async fn start_with_tls(certs: &Certificates) -> Self {
         Self::start_over(Some(certs)).await
     }
 
-    async fn start_over(certs: Option<&Certs>) -> Self {
+    async fn start_over(certs: Option<&Certificates>) -> Self {
         let tls = ["--tls-replication", "yes"];
         let tls: &[&str] = if certs.is_some() { &tls } else { &[] };
         let fast: &[&str] = &["--repl-diskless-sync-delay", "0"];

@@ -56,6 +56,8 @@ impl Source for StubSource {
         async move {
             let load = ask.member.entity.load().expect("a loaded entity");
             let path = load.path.path(&ask.member.params).expect("renders");
+            // A defect of our own somewhere in a fill.
+            assert!(!path.ends_with("/panic"), "as the test asked");
             let session = ask.session.map(|s| s.expose().to_owned());
             self.calls.lock().expect("unpoisoned").push(Call { path: path.clone(), session });
             let Ok(permit) = timeout_at(ask.deadline, self.gate.acquire()).await else {
