@@ -48,10 +48,15 @@ pub async fn take(
     };
     let renew_below: &[u8] = renew_below.as_ref().map_or(b"-1", Decimal::as_bytes);
     let (keys, args) = ([guard.as_slice(), ask.key.as_bytes()], [token.as_slice(), life.as_bytes(), renew_below]);
-    match functions.run(&node, &link, Script::Claim, &keys, &args).await? {
-        Value::BulkString(stood) => {
-            Ok(Claimed::Held(Box::new(Held { key: ask.key.clone(), node, link, functions, guard, token, stood })))
-        }
+    let reply = functions.run(&node, &link, Script::Claim, &keys, &args).await;
+    let key = ask.key.clone();
+    let held = |stood| Held { node, link, functions, key, guard: guard.clone(), token: token.clone(), stood };
+    if matches!(reply, Err(StoreError::Timeout)) {
+        held(Vec::new()).give_back_late();
+        return Err(StoreError::Timeout);
+    }
+    match reply? {
+        Value::BulkString(stood) => Ok(Claimed::Held(Box::new(held(stood)))),
         Value::Int(-1) => Ok(Claimed::Fresh),
         Value::Int(-2) => Ok(Claimed::Absent),
         Value::Int(age) => Ok(Claimed::InFlight { age: Duration::from_millis(age.unsigned_abs()) }),
@@ -91,6 +96,16 @@ impl Claim for Held {
 }
 
 impl Held {
+    /// Nobody knows whether the claim was taken, and it would stand in everybody's way for its whole life. On the same
+    /// link the abort comes after it; whoever asked need not wait for that.
+    fn give_back_late(self) {
+        self.node.clone().detach(async move {
+            if let Err(error) = Box::new(self).abort().await {
+                tracing::debug!(%error, "a late claim could not be given back");
+            }
+        });
+    }
+
     async fn settle(&self, script: Script, args: &[&[u8]]) -> Result<Committed, StoreError> {
         let keys = [self.guard.as_slice(), self.key.as_bytes()];
         match self.functions.run(&self.node, &self.link, script, &keys, args).await {

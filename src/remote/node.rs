@@ -163,6 +163,11 @@ impl Node {
         }
     }
 
+    /// Work that nobody waits for, and that a stopping process lets end.
+    pub fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.shared.tasks.finish(work));
+    }
+
     pub fn standing(&self) -> Standing {
         match &*self.standing.borrow() {
             Stand::Connecting => Standing::Connecting,

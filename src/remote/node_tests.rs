@@ -9,8 +9,11 @@ use tokio_util::codec::Decoder;
 
 use super::*;
 use crate::domain::backoff::Backoff;
-use crate::domain::store::Refusal;
+use crate::domain::key::Key;
+use crate::domain::store::{ClaimAsk, ClaimMode, Refusal};
+use crate::remote::claim;
 use crate::remote::connect::Stream;
+use crate::remote::library::Functions;
 use crate::tasks::Deaths;
 
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -351,4 +354,18 @@ async fn a_server_that_hangs_up_after_the_greeting_is_not_stormed() {
         peer.greet().await;
     }
     assert!(rig.dials() <= 210, "{} dials in ten seconds", rig.dials());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_reply_is_late_is_given_back() {
+    let (rig, mut peer) = Rig::up().await;
+    let (key, functions) = (Key::new("k").expect("a good key"), Arc::new(Functions::new()));
+    let mode = ClaimMode::Miss { renew_below: Duration::ZERO };
+    let ask = ClaimAsk { key: &key, life: Duration::from_secs(10), mode };
+    let claiming = claim::take(rig.node.clone(), functions, Random::from_seed(1).nonce(), ask);
+    let (claimed, heard) = tokio::join!(claiming, peer.hear());
+    assert!(matches!(claimed, Err(StoreError::Timeout)));
+    assert!(heard[0].starts_with("FCALL hydrant_v1_claim"), "{heard:?}");
+    let after = peer.hear().await;
+    assert!(after[0].starts_with("FCALL hydrant_v1_abort 1 {k}:g"), "{after:?}");
 }

@@ -117,3 +117,17 @@ fn the_demo_tells_its_story_and_ends_by_itself() {
     assert_eq!((from("without", 4), from("with", 4)), ("failed".into(), "failed".into()));
     assert!(hydrant(&["demo"], &[]).text.contains("First page"));
 }
+
+/// What a newcomer copies must be accepted as it stands.
+#[test]
+fn the_readmes_first_configuration_is_fine() {
+    let readme = include_str!("../../README.md");
+    let after = readme.split_once("```yaml\n").expect("a configuration").1;
+    let yaml = after.split_once("```").expect("an end").0;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("hydrant.yaml");
+    std::fs::write(&file, yaml).expect("writable");
+    let said = hydrant(&["check", "--config", file.to_str().expect("text")], &[]);
+    assert_eq!(said.code, Some(0), "{}", said.errors);
+    assert!(said.text.contains("user:id:{id}"), "{}", said.text);
+}
