@@ -74,8 +74,7 @@ pub struct File {
     workers: usize,
 }
 
-/// A sidecar gets a core or less: a second thread keeps one busy call from stopping the others.
-// One: a sidecar shares its pod's processors with the app, and one thread serves thousands of logins a second.
+/// A sidecar shares its pod's processors with the app: one thread, and more only where that one is seen to be busy.
 fn default_workers() -> usize {
     1
 }

@@ -1,6 +1,9 @@
 //! Fills of one key at one time are one fill: whoever comes first does it, the others wait for its end.
 //!
 //! Every way the wait can end has a name, a leader that vanished included: then a waiting fill takes its place.
+//!
+//! TODO(#4): an invalidation has to drop the entries of its keys here, and of the plans that hold them, or a call that is
+//! made after it would join a fill from before and inherit its `Fenced`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

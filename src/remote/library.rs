@@ -35,7 +35,7 @@ pub enum Script {
 /// The library's text and the scripts' hashes, worked out once.
 #[derive(Debug)]
 pub struct Functions {
-    library: String,
+    text: String,
     hashes: [String; Script::ALL.len()],
 }
 
@@ -50,7 +50,7 @@ impl Functions {
                 script.source(),
             ));
         }
-        Self { library, hashes: Script::ALL.map(|script| sha1_hex(script.source())) }
+        Self { text: library, hashes: Script::ALL.map(|script| sha1_hex(script.source())) }
     }
 
     /// Runs one script on one connection.
@@ -117,7 +117,7 @@ impl Functions {
 
     async fn load(&self, node: &Node, link: &Link) -> Result<(), StoreError> {
         if link.server.has_functions {
-            let request = Request::one(&[b"FUNCTION", b"LOAD", self.library.as_bytes()]);
+            let request = Request::one(&[b"FUNCTION", b"LOAD", self.text.as_bytes()]);
             let reply = node.call_on(link, Op::Install, request).await?;
             // It is there already where another sidecar was faster.
             return if is_library_there(&reply) { Ok(()) } else { accepted(reply).map(drop) };
@@ -188,7 +188,7 @@ mod tests {
     fn a_changed_library_has_a_new_version() {
         // Changed a script? Then the version in its name changes with it, and this hash.
         assert_eq!(
-            (NAME, sha1_hex(&Functions::new().library).as_str()),
+            (NAME, sha1_hex(&Functions::new().text).as_str()),
             ("hydrant_v1", "ebed187764690a29afaf306c468f99db4e6c40e9")
         );
     }
