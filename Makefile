@@ -18,9 +18,10 @@ demo: ## a login before and after Hydrant; needs nothing but Rust
 	@cargo build --locked # says what it does: the first time it takes minutes
 	@cargo run --quiet --locked -- demo
 
+# Most tests wait for servers rather than compute, so more of them than there are processors run side by side.
 test: ## install what the tests need, then run them all
 	scripts/prepare test
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked
 
 lint: ## formatting, house rules, contract, licences, clippy; the quickest first
 	scripts/prepare lint

@@ -21,6 +21,8 @@ pub struct Breaker {
     state: State,
     /// When it opened last.
     opened: Option<Instant>,
+    /// While it is closed.
+    last_failure: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ const PROBE_LIFE: Duration = Duration::from_secs(5);
 
 impl Breaker {
     pub fn new(config: Config) -> Self {
-        Self { config, state: State::Closed { failures: 0 }, opened: None }
+        Self { config, state: State::Closed { failures: 0 }, opened: None, last_failure: None }
     }
 
     pub fn state(&self) -> State {
@@ -103,8 +105,12 @@ impl Breaker {
         }
     }
 
-    /// Of a call that began at `started`. `unit` is drawn from 0..1 and spreads the wait.
+    /// Of a call that began at `started`. "In a row" means one after the other: of many calls that were under way
+    /// together when something stalled, only the first says something new. `unit` is drawn from 0..1 and spreads the wait.
     pub fn failed(&mut self, started: Instant, now: Instant, unit: f64) -> Change {
+        if self.is_closed() && self.last_failure.replace(now).is_some_and(|last| started < last) {
+            return Change::None;
+        }
         match self.state {
             _ if self.is_stale(started) => Change::None,
             State::Closed { failures } if failures + 1 < self.config.failures => {
@@ -189,7 +195,7 @@ mod tests {
         let (mut breaker, start) = (breaker(), Instant::now());
         let (opened, probed) = (start + Duration::from_secs(1), start + Duration::from_secs(3));
         (0..3).for_each(|_| {
-            breaker.failed(start, opened, 0.0);
+            breaker.failed(opened, opened, 0.0);
         });
         assert_eq!(breaker.admit(probed), Admission::Probe);
         assert_eq!(breaker.succeeded(start), Change::None);
@@ -199,6 +205,17 @@ mod tests {
             assert_eq!(breaker.failed(start, probed, 0.0), Change::None);
         });
         assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn failures_that_were_under_way_together_count_as_one() {
+        let (mut breaker, start) = (breaker(), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        for late in 1..50 {
+            assert_eq!(breaker.failed(start, at(late), 0.0), Change::None);
+        }
+        assert_eq!(breaker.failed(at(60), at(61), 0.0), Change::None);
+        assert_eq!(breaker.failed(at(62), at(63), 0.0), Change::Opened { wait: Duration::from_secs(2) });
     }
 
     proptest! {

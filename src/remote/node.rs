@@ -53,7 +53,7 @@ pub struct Node {
     shared: Arc<Shared>,
     standing: watch::Sender<Stand>,
     /// Behind a lock for the few instructions of a state change.
-    breaker: Mutex<Tally>,
+    breaker: Mutex<Breaker>,
     under_way: Semaphore,
     retired: CancellationToken,
     latency_micros: AtomicU64,
@@ -70,11 +70,6 @@ enum Stand {
     Connecting,
     Live(Arc<Link>),
     Away(StoreError),
-}
-
-struct Tally {
-    breaker: Breaker,
-    last_failure: Option<Instant>,
 }
 
 /// How a node does, from memory.
@@ -95,11 +90,10 @@ pub struct Health {
 impl Node {
     /// Begins to connect at once.
     pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
-        let tally = Tally { breaker: Breaker::new(shared.breaker), last_failure: None };
         let node = Arc::new(Self {
             address,
             standing: watch::Sender::new(Stand::Connecting),
-            breaker: Mutex::new(tally),
+            breaker: Mutex::new(Breaker::new(shared.breaker)),
             under_way: Semaphore::new(UNDER_WAY),
             retired: CancellationToken::new(),
             latency_micros: AtomicU64::new(0),
@@ -177,7 +171,7 @@ impl Node {
     }
 
     pub fn health(&self, now: Instant) -> Health {
-        let next_try = match self.tally().breaker.state() {
+        let next_try = match self.breaker().state() {
             breaker::State::Open { until, .. } => Some(until.saturating_duration_since(now)),
             breaker::State::Closed { .. } | breaker::State::Probing { .. } => None,
         };
@@ -237,25 +231,16 @@ impl Node {
         }
     }
 
-    /// Counts one failure. "In a row" means one after the other: of many requests that were under way together when a
-    /// node stalled, only the first says something new.
     fn failed(&self, started: Instant, now: Instant, trouble: StoreError) {
-        let change = {
-            let mut tally = self.tally();
-            if tally.last_failure.is_some_and(|last| started < last) {
-                return;
-            }
-            tally.last_failure = Some(now);
-            tally.breaker.failed(started, now, self.shared.random.unit())
-        };
+        let change = self.breaker().failed(started, now, self.shared.random.unit());
         self.note(change, trouble);
     }
 
     fn answered(&self, started: Instant) {
-        let mut tally = self.tally();
+        let mut breaker = self.breaker();
         // Only the keeper's probe closes a breaker; a late reply from before it opened proves nothing.
-        if tally.breaker.is_closed() {
-            tally.breaker.succeeded(started);
+        if breaker.is_closed() {
+            breaker.succeeded(started);
         }
     }
 
@@ -285,7 +270,7 @@ impl Node {
         self.shared.metrics.node_came(new);
     }
 
-    fn tally(&self) -> MutexGuard<'_, Tally> {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
         // A count and a state: sound even after a panic elsewhere.
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -323,7 +308,7 @@ impl Node {
     /// Returns when the breaker lets somebody try.
     async fn wait_for_turn(&self) {
         loop {
-            let admission = self.tally().breaker.admit(Instant::now());
+            let admission = self.breaker().admit(Instant::now());
             match admission {
                 Admission::Yes | Admission::Probe => return,
                 Admission::No { until } => tokio::time::sleep_until(until).await,
@@ -353,12 +338,11 @@ impl Node {
     fn connected(&self, started: Instant, link: Link) -> bool {
         self.shared.metrics.connected();
         let change = {
-            let mut tally = self.tally();
-            let change = tally.breaker.succeeded(started);
-            if !tally.breaker.is_closed() {
+            let mut breaker = self.breaker();
+            let change = breaker.succeeded(started);
+            if !breaker.is_closed() {
                 return false;
             }
-            tally.last_failure = None;
             change
         };
         self.note(change, StoreError::Unreachable);

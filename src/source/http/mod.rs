@@ -90,7 +90,7 @@ pub enum BuildError {
     Client(String),
 }
 
-/// Failures in a row that open a source's breaker: fewer would open it on the hiccup of one of its instances.
+/// Failures one after the other that open a source's breaker: fewer would open it on the hiccup of one of its instances.
 const FAILURES: u32 = 5;
 /// How long an open breaker waits: 2, 4, 8 ... 60 s.
 const WAITS: Result<Backoff, BackoffError> = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
