@@ -47,6 +47,11 @@ impl Random {
 }
 
 impl Nonce {
+    /// One that was drawn before and written down.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
