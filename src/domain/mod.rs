@@ -13,6 +13,7 @@ pub mod entity;
 pub mod error;
 pub mod json;
 pub mod key;
+pub mod mutant;
 pub mod outcome;
 pub mod phase;
 pub mod projection;
