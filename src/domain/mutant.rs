@@ -55,7 +55,12 @@ impl Mutant {
 
     /// `M1`, as HYDRANT_MUTANT and `make consistency MUTANT=…` name it.
     pub fn name(self) -> String {
-        format!("{self:?}").chars().enumerate().take_while(|(at, c)| *at == 0 || c.is_ascii_digit()).map(|(_, c)| c).collect()
+        format!("{self:?}")
+            .chars()
+            .enumerate()
+            .take_while(|(at, c)| *at == 0 || c.is_ascii_digit())
+            .map(|(_, c)| c)
+            .collect()
     }
 
     pub fn named(name: &str) -> Option<Self> {
@@ -73,7 +78,10 @@ pub const fn on(_: Mutant) -> bool {
 #[cfg(feature = "mutants")]
 pub fn on(mutant: Mutant) -> bool {
     static CHOSEN: std::sync::LazyLock<Option<Mutant>> = std::sync::LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "a switch handed down through every layer would be seen everywhere")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a switch handed down through every layer would be seen everywhere"
+        )]
         let name = std::env::var("HYDRANT_MUTANT").ok()?;
         let mutant = Mutant::named(&name);
         assert!(mutant.is_some(), "there is no mutant with the name that HYDRANT_MUTANT gives");
@@ -99,10 +107,9 @@ mod tests {
     fn no_build_for_users_has_the_mutants() {
         let manifest = include_str!("../../Cargo.toml");
         assert!(!manifest.lines().any(|line| line.starts_with("default =")), "a default could bring the feature in");
-        for (name, text) in [
-            ("Dockerfile", include_str!("../../Dockerfile")),
-            ("build.rs", include_str!("../../build.rs")),
-        ] {
+        for (name, text) in
+            [("Dockerfile", include_str!("../../Dockerfile")), ("build.rs", include_str!("../../build.rs"))]
+        {
             assert!(!text.contains("mutants") && !text.contains("features"), "{name} chooses features");
         }
     }
