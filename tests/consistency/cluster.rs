@@ -144,6 +144,13 @@ impl Cluster {
         shards.into_values().collect()
     }
 
+    pub async fn flush(&self) {
+        for shard in self.shards().await {
+            // One that fails leaves something to be found, which is the safe way to be wrong.
+            let _ = self.nodes[shard.primary].command(&["FLUSHALL"]).await;
+        }
+    }
+
     /// Every key of every primary with this beginning.
     pub async fn keys(&self, prefix: &str) -> Vec<(usize, Vec<u8>)> {
         let mut found = Vec::new();

@@ -63,6 +63,8 @@ pub async fn play(stage: &Stage, fault: Fault, way: Way, seconds: u64, seed: u64
             tokio::task::spawn_blocking(move || client.join()).await.expect("joined").expect("clients do not panic");
     }
     let quiet = quiet::look(stage, &run, owed).await;
+    // What one fault has left behind must not be laid at the next one's door.
+    stage.cluster.flush().await;
     Report { fault: fault.name(), seconds, strikes, sums: run.ledger.sums(), quiet, trouble }
 }
 

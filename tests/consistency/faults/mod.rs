@@ -122,6 +122,7 @@ impl Fault {
     /// Once: strikes, lasts, is taken back.
     pub async fn strike(self, stage: &Stage, run: &Run, random: &mut StdRng) {
         match self {
+            // tidy: waits because nothing is to happen
             Self::None => sleep(BETWEEN).await,
             Self::KillPrimary => servers::kill_primary(stage, random).await,
             Self::CutThenKill => network::cut_then_kill(stage, random).await,
