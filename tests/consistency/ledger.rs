@@ -93,9 +93,14 @@ impl Ledger {
         let entry = stale.entry(verdict).or_default();
         entry.count += 1;
         entry.oldest_ms = entry.oldest_ms.max(example.age_ms);
-        if entry.examples.len() < EXAMPLES {
+        let is_known = entry.examples.iter().any(|known| known.key == example.key && known.value == example.value);
+        if entry.examples.len() < EXAMPLES && !is_known {
             entry.examples.push(example);
         }
+    }
+
+    pub fn has_violations(&self) -> bool {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&Verdict::Violation)
     }
 
     /// One answer to an invalidation: `DONE`, `PENDING`, or why it failed.

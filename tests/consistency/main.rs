@@ -43,9 +43,9 @@ use tokio::time::Instant;
 
 use crate::args::Args;
 use crate::net::{CLIENTS, NODES, Net, SIDECARS};
-use crate::play::play;
+use crate::play::{Act, play};
 use crate::report::{Report, Whole};
-use crate::run::Way;
+use crate::run::{Until, Way};
 use crate::stage::Stage;
 
 fn main() -> ExitCode {
@@ -78,13 +78,15 @@ async fn all(args: Args) -> ExitCode {
     let has_namespaces = net.fallback().is_none();
     let mutant = args.mutant.map(Mutant::name);
     let stage = Stage::set(net, args.seed, mutant.as_deref()).await;
+    let until = if mutant.is_some() { Until::SomethingIsFound } else { Until::TimeIsOver };
     let mut runs: Vec<Report> = Vec::new();
     for fault in &args.faults {
         if fault.needs_namespaces() && !has_namespaces {
             println!("{}: left out, it needs network namespaces", fault.name());
             continue;
         }
-        let report = play(&stage, *fault, args.way, args.seconds, args.seed).await;
+        let (way, seconds, seed) = (args.way, args.seconds, args.seed);
+        let report = play(&stage, Act { fault: *fault, way, seconds, until, seed }).await;
         println!("{}", report.text());
         let enough = mutant.is_some() && report.has_found();
         runs.push(report);

@@ -19,8 +19,9 @@ use crate::faults::{BETWEEN, Fault};
 use crate::fills::{Missed, QUEUE, fill};
 use crate::ledger::Ledger;
 use crate::net::{CLIENTS, Place, SIDECARS};
+use crate::quiet::Quiet;
 use crate::report::Report;
-use crate::run::{Run, Way};
+use crate::run::{Run, Until, Way};
 use crate::stage::Stage;
 use crate::{apps, quiet, readers, writers};
 
@@ -31,7 +32,18 @@ const FILLERS: usize = 2 * SIDECARS;
 /// Of one strike: whatever it waits for has a bound of its own below this.
 const LONGEST_STRIKE: Duration = Duration::from_secs(60);
 
-pub async fn play(stage: &Stage, fault: Fault, way: Way, seconds: u64, seed: u64) -> Report {
+/// What to play.
+#[derive(Clone, Copy, Debug)]
+pub struct Act {
+    pub fault: Fault,
+    pub way: Way,
+    pub seconds: u64,
+    pub until: Until,
+    pub seed: u64,
+}
+
+pub async fn play(stage: &Stage, act: Act) -> Report {
+    let Act { fault, way, seconds, until, seed } = act;
     let (missed, inbox) = mpsc::channel(QUEUE);
     let run = Arc::new(Run {
         truth: stage.truth.clone(),
@@ -39,6 +51,7 @@ pub async fn play(stage: &Stage, fault: Fault, way: Way, seconds: u64, seed: u64
         sidecars: stage.sidecars.clone(),
         way,
         leeway: fault.leeway(way),
+        until,
         stop: CancellationToken::new(),
         restarted_ms: AtomicU64::new(0),
         missed,
@@ -62,7 +75,7 @@ pub async fn play(stage: &Stage, fault: Fault, way: Way, seconds: u64, seed: u64
         owed +=
             tokio::task::spawn_blocking(move || client.join()).await.expect("joined").expect("clients do not panic");
     }
-    let quiet = quiet::look(stage, &run, owed).await;
+    let quiet = if run.has_seen_enough() { Quiet::default() } else { quiet::look(stage, &run, owed).await };
     // What one fault has left behind must not be laid at the next one's door.
     stage.cluster.flush().await;
     Report { fault: fault.name(), seconds, strikes, sums: run.ledger.sums(), quiet, trouble }
@@ -73,7 +86,7 @@ async fn strike(stage: &Stage, run: &Run, fault: Fault, time: Duration) -> (u32,
     let (end, mut strikes) = (Instant::now() + time, 0);
     // tidy: waits because values are to be cached before anything happens
     sleep(BETWEEN).await;
-    while Instant::now() < end {
+    while Instant::now() < end && !run.has_seen_enough() {
         if timeout_at(Instant::now() + LONGEST_STRIKE, fault.strike(stage, run, &mut random)).await.is_err() {
             return (strikes, Some("the fault itself hung".to_owned()));
         }

@@ -20,6 +20,7 @@ pub struct Run {
     pub sidecars: Arc<Vec<Sidecar>>,
     pub way: Way,
     pub leeway: Leeway,
+    pub until: Until,
     pub stop: CancellationToken,
     /// Milliseconds since the truth began, when a primary last came back with its old disk.
     pub restarted_ms: AtomicU64,
@@ -36,6 +37,14 @@ pub enum Way {
     Hydrant,
     /// An application by itself: `DEL key guard`. It waits for no replica, so failovers are not covered.
     App,
+}
+
+/// When a run has seen enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    TimeIsOver,
+    /// With a mutant: one violation is what was looked for.
+    SomethingIsFound,
 }
 
 /// What a fault leaves outside of the promise, by name.
@@ -62,6 +71,11 @@ pub const DECLARED_LAG: Duration = Duration::from_secs(2);
 impl Run {
     pub fn is_over(&self) -> bool {
         self.stop.is_cancelled()
+    }
+
+    /// Nothing more needs to be seen.
+    pub fn has_seen_enough(&self) -> bool {
+        self.until == Until::SomethingIsFound && self.ledger.has_violations()
     }
 
     /// A primary is about to come back with its old disk.
