@@ -76,7 +76,7 @@ until_true() {
 # stop NAME [SIGNAL]: by its pid, and waits for its end.
 stop() {
     local pid=${PIDS[$1]:-}
-    unset "PIDS[$1]"
+    unset "PIDS[$1]" # a server that is not there may be stopped as well
     [ -n "$pid" ] || return 0
     kill "-${2:-TERM}" "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
