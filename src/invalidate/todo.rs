@@ -180,24 +180,9 @@ impl Todo {
     /// Members' keys, then the aliases they lead to; and both confirmed.
     async fn erase_chunk(&mut self, pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         let Went { gone, left, aliases, confirmation } = erase(pieces, tools, tally, trouble).await;
+        let follow = follow(&gone, aliases, &left);
         self.primaries.extend(left);
-        let mark = |piece: &Piece| piece.is_shared.then_some(piece.erasure.mark).flatten();
-        let mut found = BTreeSet::new();
-        let mut follow = Vec::new();
-        for (piece, keys) in gone.iter().zip(aliases).chain(self.primaries.iter().map(|piece| (piece, Vec::new()))) {
-            for key in keys.into_iter().chain(piece.named.iter().cloned()) {
-                if key == piece.erasure.key || !found.insert(key.clone()) {
-                    continue;
-                }
-                // A floor is a matter of the member's own key, which every write of it has to pass.
-                let mark = mark(piece).map(|mark| Mark { floor: None, ..mark });
-                let erasure = Erasure { key, has_index: false, mark };
-                let named = Vec::new();
-                let (target, is_shared) = (piece.target, piece.is_shared);
-                follow.push(Piece { target, erasure, is_shared, named, is_counted: false });
-            }
-        }
-        let (confirmed, ()) = join(confirmation, self.erase_aliases(follow, tools, tally, trouble)).await;
+        let (confirmed, ()) = join(confirmation.into_future(), self.erase_aliases(follow, tools, tally, trouble)).await;
         match confirmed {
             Confirmed::Yes => self.settle(gone),
             Confirmed::Short => {
@@ -299,6 +284,29 @@ impl Todo {
         let erasure = Erasure { key, has_index, mark };
         Piece { target: reading.target, erasure, is_shared, named: Vec::new(), is_counted: false }
     }
+}
+
+/// The aliases to go after their members: those the indexes name, and those the caller named, also where the member's
+/// own key could not be reached.
+fn follow(gone: &[Piece], found: Vec<Vec<Key>>, left: &[Piece]) -> Vec<Piece> {
+    let mut seen = BTreeSet::new();
+    let mut aliases = Vec::new();
+    let none = std::iter::repeat_with(Vec::new);
+    for (member, found) in gone.iter().zip(found).chain(left.iter().zip(none)) {
+        for key in found.into_iter().chain(member.named.iter().cloned()) {
+            if key == member.erasure.key || !seen.insert(key.clone()) {
+                continue;
+            }
+            // A floor is a matter of the member's own key, which every write of it has to pass.
+            let mark = member.erasure.mark.filter(|_| member.is_shared).map(|mark| Mark { floor: None, ..mark });
+            let erasure = Erasure { key, has_index: false, mark };
+            // When a member is tried again its aliases were counted the first time.
+            let is_counted = member.tries > 1;
+            let tries = u32::from(is_counted);
+            aliases.push(Piece { erasure, named: Vec::new(), held: false, tries, ..*member });
+        }
+    }
+    aliases
 }
 
 /// What became of one chunk.
