@@ -22,7 +22,7 @@ use crate::domain::projection::Refusal;
 use crate::domain::random::Random;
 use crate::domain::secret::Secret;
 use crate::domain::source::{FetchAsk, FetchError, Fetched, Source};
-use crate::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store, StoreError};
+use crate::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Rules, Store, StoreError, Write};
 use crate::domain::trace::TraceContext;
 use crate::fill::flight::{Flight, Flights, Place, follow};
 use crate::fill::metrics::Metrics;
@@ -181,7 +181,7 @@ impl Filler {
             },
             Ok(Fetched::Absent) => {
                 let life = entity.ttl().absent().unwrap_or(FORGOTTEN_AT_ONCE);
-                return Filled::from_absent(claim.commit_absent(life).await);
+                return Filled::from_absent(claim.commit_absent(life, Rules::default()).await);
             }
             Err(error) => Filled::from_fetch(error),
         };
@@ -194,13 +194,14 @@ impl Filler {
 
     async fn commit(&self, claim: Box<dyn Claim>, entity: &Entity, value: Bytes) -> Filled {
         let written = Written { bytes: value.len(), ttl: entity.ttl().draw(&self.random) };
-        match claim.commit(value, written.ttl).await {
+        match claim.commit(Write::plain(value, written.ttl)).await.map(|landing| landing.committed) {
             Ok(Committed::Written) => {
                 self.metrics.value_written(entity, written.bytes);
                 Filled { written: Some(written), ..Filled::plain(Outcome::Filled) }
             }
             Ok(Committed::Kept) => Filled::plain(Outcome::Fresh),
             Ok(Committed::Fenced) => Filled::because(Outcome::Fenced, "invalidated while it was being fetched"),
+            Ok(Committed::Superseded) => Filled::because(Outcome::Fenced, "older than what was declared invalid"),
             Err(error) => Filled::from_store(error),
         }
     }
@@ -232,6 +233,7 @@ impl Filled {
         match committed {
             Ok(Committed::Written | Committed::Kept) => Self::because(Outcome::Absent, "the source has none"),
             Ok(Committed::Fenced) => Self::because(Outcome::Fenced, "invalidated while it was being fetched"),
+            Ok(Committed::Superseded) => Self::because(Outcome::Fenced, "older than what was declared invalid"),
             Err(error) => Self::from_store(error),
         }
     }

@@ -10,7 +10,10 @@ use tokio::time::Instant;
 
 use crate::domain::key::Key;
 use crate::domain::random::{Nonce, Random};
-use crate::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Held, Store, StoreError, StoreState};
+use crate::domain::store::{
+    Claim, ClaimAsk, ClaimMode, Claimed, Committed, Confirmation, Held, Landing, Registered, Registration, Rules,
+    Store, StoreError, StoreState, Write,
+};
 use crate::local::Config;
 use crate::local::shelf::{Mark, Shelf};
 
@@ -78,6 +81,10 @@ impl Store for MemoryStore {
         ready(Ok(self.take_claim(ask))).boxed()
     }
 
+    fn register<'a>(&'a self, _ask: Registration<'a>) -> BoxFuture<'a, Result<Registered, StoreError>> {
+        ready(Ok(Registered { gone: None, confirmation: Confirmation::given() })).boxed()
+    }
+
     fn remove<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<usize, StoreError>> {
         let now = Instant::now();
         let mut shelf = self.shelf();
@@ -115,16 +122,20 @@ impl MemoryClaim {
 }
 
 impl Claim for MemoryClaim {
-    fn commit(self: Box<Self>, value: Bytes, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+    fn commit(self: Box<Self>, write: Write) -> BoxFuture<'static, Result<Landing, StoreError>> {
         let key = self.key.clone();
         let done = self.settle(|shelf, now| {
-            shelf.set_value(&key, value, Some(ttl), now);
+            shelf.set_value(&key, write.value, Some(write.ttl), now);
             Committed::Written
         });
-        ready(Ok(done)).boxed()
+        ready(Ok(Landing::plain(done, write.ttl))).boxed()
     }
 
-    fn commit_absent(self: Box<Self>, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+    fn commit_absent(
+        self: Box<Self>,
+        ttl: Duration,
+        _rules: Rules,
+    ) -> BoxFuture<'static, Result<Committed, StoreError>> {
         let key = self.key.clone();
         let done = self.settle(|shelf, now| {
             shelf.remove(&key, now);

@@ -7,14 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
 use crate::domain::key::{Key, Sibling};
 use crate::domain::random::Nonce;
-use crate::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Refusal, StoreError};
+use crate::domain::store::{
+    Claim, ClaimAsk, ClaimMode, Claimed, Committed, Landing, Refusal, Rules, StoreError, Write,
+};
 use crate::remote::library::{Functions, Script};
 use crate::remote::link::Link;
 use crate::remote::node::Node;
@@ -65,16 +66,21 @@ pub async fn take(
 }
 
 impl Claim for Held {
-    fn commit(self: Box<Self>, value: Bytes, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+    fn commit(self: Box<Self>, write: Write) -> BoxFuture<'static, Result<Landing, StoreError>> {
         async move {
-            let ttl = millis(ttl);
-            let args = [&self.token, &self.stood, value.as_ref(), ttl.as_bytes()];
-            self.settle(Script::Commit, &args).await
+            let ttl = millis(write.ttl);
+            let args = [&self.token, &self.stood, write.value.as_ref(), ttl.as_bytes()];
+            let committed = self.settle(Script::Commit, &args).await?;
+            Ok(Landing::plain(committed, write.ttl))
         }
         .boxed()
     }
 
-    fn commit_absent(self: Box<Self>, ttl: Duration) -> BoxFuture<'static, Result<Committed, StoreError>> {
+    fn commit_absent(
+        self: Box<Self>,
+        ttl: Duration,
+        _rules: Rules,
+    ) -> BoxFuture<'static, Result<Committed, StoreError>> {
         async move {
             let ttl = millis(ttl);
             let args = [&self.token, &self.stood, ttl.as_bytes()];

@@ -15,7 +15,7 @@ use redis::Value;
 
 use crate::domain::key::{Key, Sibling};
 use crate::domain::random::Random;
-use crate::domain::store::{ClaimAsk, Claimed, Held, Refusal, Store, StoreError, StoreState};
+use crate::domain::store::{ClaimAsk, Claimed, Held, Refusal, Registered, Registration, Store, StoreError, StoreState};
 use crate::remote::library::Functions;
 use crate::remote::metrics::RedirectKind;
 use crate::remote::node::{Health, Node, Shared};
@@ -70,6 +70,10 @@ impl Store for Remote {
             claimed
         }
         .boxed()
+    }
+
+    fn register<'a>(&'a self, _ask: Registration<'a>) -> BoxFuture<'a, Result<Registered, StoreError>> {
+        async move { Err(StoreError::Refused(Refusal::Other)) }.boxed()
     }
 
     fn remove<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<usize, StoreError>> {

@@ -7,7 +7,7 @@ use hydrant::domain::store::{Claimed, Committed, Refusal, Store, StoreError};
 use hydrant::remote::Mode;
 
 use crate::support::redis::{RedisCluster, RedisServer};
-use crate::support::store::{Rig, TTL, claim, claim_error, config, fill, key, miss, refresh, value};
+use crate::support::store::{Rig, TTL, claim, claim_error, commit, config, fill, key, miss, refresh, value};
 use crate::support::wait::until;
 
 /// One slot on its way from the first primary to the second.
@@ -72,8 +72,8 @@ async fn a_slot_can_move_under_fills() {
     assert_eq!(claim_error(store, miss(missing)).await, Some(moved));
     assert_eq!(claim_error(store, miss(moves)).await, Some(moved));
     assert_eq!(claim_error(store, refresh(stays)).await, Some(moved));
-    assert_eq!(here.commit("v".into(), TTL).await, Err(moved));
-    assert_eq!(there.commit("v".into(), TTL).await, Err(moved));
+    assert_eq!(commit(here, "v", TTL).await, Err(moved));
+    assert_eq!(commit(there, "v", TTL).await, Err(moved));
     // Reads and removals reach both sides.
     let read = store.read(&keys).await.expect("a read");
     let found: Vec<bool> = read.iter().map(Option::is_some).collect();
@@ -101,7 +101,7 @@ async fn a_commit_never_follows_a_slot_that_moved() {
     let migration = Migration::begin(&cluster, keys[0].slot());
     migration.carry(&keys[0].sibling(Sibling::Guard));
     migration.end();
-    assert_eq!(held.commit("v".into(), TTL).await, Err(StoreError::Refused(Refusal::Moved)));
+    assert_eq!(commit(held, "v", TTL).await, Err(StoreError::Refused(Refusal::Moved)));
     assert_eq!(value(store, &keys[0]).await, None);
     until("the claim seen at the new owner", async || {
         matches!(store.claim(miss(&keys[0])).await, Ok(Claimed::InFlight { .. }))

@@ -9,7 +9,7 @@ use hydrant::domain::store::{Committed, Store, StoreState};
 use hydrant::remote::{Config, Mode};
 
 use crate::support::redis::RedisCluster;
-use crate::support::store::{Rig, TTL, claim, config, fill, key, miss, value};
+use crate::support::store::{Rig, TTL, claim, commit, config, fill, key, miss, value};
 use crate::support::wait::until;
 
 /// Long enough for a machine that builds three things at once; the cluster's own failover takes seconds.
@@ -63,7 +63,7 @@ async fn a_dead_primary_is_replaced() {
     let held = claim(&*rig.store, miss(&held_key)).await;
     cluster.nodes[0].kill();
     the_first_shard_comes_back(&rig, &cluster).await;
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Fenced), "taken on the dead primary");
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Fenced), "taken on the dead primary");
     assert_eq!(value(&*rig.store, &held_key).await, None);
 
     // It comes back as a replica, and nobody minds.
@@ -81,7 +81,7 @@ async fn a_hung_primary_is_replaced() {
     cluster.nodes[0].hang();
     the_first_shard_comes_back(&rig, &cluster).await;
     cluster.nodes[0].resume();
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Fenced), "its connection was given up");
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Fenced), "its connection was given up");
     cluster.wait_until_well().await;
     rig.wait_until_up().await;
 }
@@ -100,7 +100,7 @@ async fn a_planned_failover_is_followed() {
     })
     .await;
     // Refused by a replica, or void because the connection was given up: never written.
-    assert_ne!(held.commit("v".into(), TTL).await, Ok(Committed::Written));
+    assert_ne!(commit(held, "v", TTL).await, Ok(Committed::Written));
     until("fills at the new primary", async || {
         rig.store.remove(std::slice::from_ref(&victim)).await.is_ok()
             && fill(&*rig.store, &victim, "v").await == Ok(Committed::Written)

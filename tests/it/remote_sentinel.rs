@@ -5,7 +5,7 @@ use hydrant::remote::{Config, Mode};
 
 use crate::support::certificates::Certificates;
 use crate::support::redis::SentinelGroup;
-use crate::support::store::{Rig, TTL, claim, config, fill, key, miss, value};
+use crate::support::store::{Rig, TTL, claim, commit, config, fill, key, miss, value};
 use crate::support::wait::until;
 
 fn mode(group: &SentinelGroup) -> Mode {
@@ -25,7 +25,7 @@ async fn a_dead_primary_is_followed_to_its_successor() {
     until("fills on the successor", async || fill(&*rig.store, &after, "v").await == Ok(Committed::Written)).await;
     assert_eq!(rig.store.health()[0].address, group.servers[1].address());
     assert_eq!(value(&*rig.store, &before).await.as_deref(), Some("v"));
-    assert_eq!(claim.commit("v".into(), TTL).await, Ok(Committed::Fenced), "taken on the old primary");
+    assert_eq!(commit(claim, "v", TTL).await, Ok(Committed::Fenced), "taken on the old primary");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::redis::RedisServer;
-use crate::support::store::{Rig, TTL, claim, claim_error, config, fill, key, miss, value};
+use crate::support::store::{Rig, TTL, claim, claim_error, commit, config, fill, key, miss, value};
 use crate::support::wait::until;
 
 async fn rig(server: &RedisServer) -> Rig {
@@ -33,7 +33,7 @@ async fn a_reconnect_voids_the_claim() {
     // The guard still stands and the server is well: only the connection is another.
     until("a new connection", async || rig.store.read(std::slice::from_ref(&key)).await.is_ok()).await;
     until("the old one noticed", async || rig.metric("hydrant_redis_connections_lost_total") == 1).await;
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Fenced));
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Fenced));
     assert_eq!(value(&*rig.store, &key).await, None);
     assert!(matches!(rig.store.claim(miss(&key)).await, Ok(Claimed::InFlight { .. })));
 }
@@ -66,7 +66,7 @@ async fn a_full_server_refuses_fills_and_takes_removals() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = StoreError::Refused(Refusal::OutOfMemory);
     assert_eq!(claim_error(&*rig.store, miss(&key("new"))).await, Some(full));
-    assert_eq!(first.commit("v".into(), TTL).await, Err(full));
+    assert_eq!(commit(first, "v", TTL).await, Err(full));
     assert_eq!(second.abort().await, Ok(()));
     assert_eq!(rig.store.remove(&[filled, held.clone()]).await, Ok(1));
     assert_eq!(rig.store.state(), StoreState::Up);
@@ -84,7 +84,7 @@ async fn functions_lost_to_a_flush_are_loaded_again() {
     let key = key("k");
     let held = claim(&*rig.store, miss(&key)).await;
     server.command(&["FUNCTION", "FLUSH"]);
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*rig.store, &key).await.as_deref(), Some("v"));
 }
 
@@ -163,7 +163,7 @@ async fn a_server_without_functions_gets_scripts() {
     let key = key("k");
     let held = claim(&*store, miss(&key)).await;
     server.command(&["SCRIPT", "FLUSH"]);
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Written));
     assert!(server.text(&["INFO", "commandstats"]).contains("cmdstat_evalsha"));
     assert!(!server.text(&["INFO", "commandstats"]).contains("cmdstat_fcall"));
     assert_eq!(store.remove(&[key]).await, Ok(1));

@@ -11,13 +11,13 @@ use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
 use hydrant::domain::key::Key;
 use hydrant::domain::random::Random;
-use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store};
+use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Rules, Store};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
 use hydrant::remote::Mode;
 
 use crate::support::redis::{RedisCluster, RedisServer};
-use crate::support::store::{LIFE, Rig, TTL, claim, config, fill, miss, refresh, value};
+use crate::support::store::{LIFE, Rig, TTL, claim, commit, config, fill, miss, refresh, value};
 use crate::support::wait::until;
 
 /// Writes a key past the store; `None` is a key that has no end.
@@ -118,7 +118,7 @@ async fn a_missing_key_is_claimed_and_written(bench: Bench) {
     let key = bench.key("k");
     let held = claim(&*bench.store, miss(&key)).await;
     assert_eq!(value(&*bench.store, &key).await, None, "a claim shows no value");
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Written));
     let read = bench.store.read(&[key]).await.expect("a read").pop().flatten().expect("a value");
     assert_eq!(read.value, "v");
     assert!(read.ttl.is_some_and(|ttl| ttl <= TTL && ttl > TTL / 2), "{:?}", read.ttl);
@@ -136,7 +136,7 @@ async fn a_key_about_to_end_is_renewed(bench: Bench) {
     let ask = ClaimAsk { key: &key, life: LIFE, mode: ClaimMode::Miss { renew_below: TTL * 2 } };
     let held = claim(&*bench.store, ask).await;
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("old"), "readers still have the old value");
-    assert_eq!(held.commit("new".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "new", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("new"));
 }
 
@@ -165,7 +165,7 @@ async fn a_claim_ends_by_itself(bench: Bench) {
     let old = claim(&*bench.store, ask).await;
     until("a claim that may be taken again", async || matches!(bench.store.claim(ask).await, Ok(Claimed::Held(_))))
         .await;
-    assert_eq!(old.commit("late".into(), TTL).await, Ok(Committed::Fenced));
+    assert_eq!(commit(old, "late", TTL).await, Ok(Committed::Fenced));
     assert_eq!(value(&*bench.store, &key).await, None);
 }
 
@@ -174,8 +174,8 @@ async fn an_old_claim_cannot_commit_over_a_new_one(bench: Bench) {
     let old = claim(&*bench.store, miss(&key)).await;
     bench.store.remove(std::slice::from_ref(&key)).await.expect("removed");
     let new = claim(&*bench.store, miss(&key)).await;
-    assert_eq!(old.commit("old".into(), TTL).await, Ok(Committed::Fenced));
-    assert_eq!(new.commit("new".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(old, "old", TTL).await, Ok(Committed::Fenced));
+    assert_eq!(commit(new, "new", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("new"));
 }
 
@@ -183,11 +183,11 @@ async fn a_removal_voids_the_claim(bench: Bench) {
     let key = bench.key("k");
     let held = claim(&*bench.store, miss(&key)).await;
     bench.store.remove(std::slice::from_ref(&key)).await.expect("removed");
-    assert_eq!(held.commit("stale".into(), TTL).await, Ok(Committed::Fenced));
+    assert_eq!(commit(held, "stale", TTL).await, Ok(Committed::Fenced));
     assert_eq!(value(&*bench.store, &key).await, None);
     let held = claim(&*bench.store, refresh(&key)).await;
     bench.store.remove(std::slice::from_ref(&key)).await.expect("removed");
-    assert_eq!(held.commit_absent(TTL).await, Ok(Committed::Fenced));
+    assert_eq!(held.commit_absent(TTL, Rules::default()).await, Ok(Committed::Fenced));
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Held(_))), "absence was not remembered");
 }
 
@@ -202,24 +202,31 @@ async fn a_removal_counts_values_only(bench: Bench) {
 
 async fn absence_is_remembered(bench: Bench) {
     let key = bench.key("k");
-    assert_eq!(claim(&*bench.store, miss(&key)).await.commit_absent(TTL).await, Ok(Committed::Written));
+    assert_eq!(
+        claim(&*bench.store, miss(&key)).await.commit_absent(TTL, Rules::default()).await,
+        Ok(Committed::Written)
+    );
     assert_eq!(value(&*bench.store, &key).await, None, "the app's key stays away");
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Absent)));
     let held = claim(&*bench.store, refresh(&key)).await;
-    assert_eq!(held.commit("v".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "v", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("v"));
 }
 
 async fn absence_dies_with_a_removal(bench: Bench) {
     let key = bench.key("k");
-    claim(&*bench.store, miss(&key)).await.commit_absent(TTL).await.expect("remembered");
+    claim(&*bench.store, miss(&key)).await.commit_absent(TTL, Rules::default()).await.expect("remembered");
     assert_eq!(bench.store.remove(std::slice::from_ref(&key)).await, Ok(0));
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Held(_))));
 }
 
 async fn absence_ends_by_itself(bench: Bench) {
     let key = bench.key("k");
-    claim(&*bench.store, miss(&key)).await.commit_absent(Duration::from_millis(30)).await.expect("remembered");
+    claim(&*bench.store, miss(&key))
+        .await
+        .commit_absent(Duration::from_millis(30), Rules::default())
+        .await
+        .expect("remembered");
     until("an absence that is over", async || matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Held(_))))
         .await;
 }
@@ -227,7 +234,10 @@ async fn absence_ends_by_itself(bench: Bench) {
 async fn absence_takes_away_what_stood(bench: Bench) {
     let key = bench.key("k");
     fill(&*bench.store, &key, "gone at the source").await.expect("filled");
-    assert_eq!(claim(&*bench.store, refresh(&key)).await.commit_absent(TTL).await, Ok(Committed::Written));
+    assert_eq!(
+        claim(&*bench.store, refresh(&key)).await.commit_absent(TTL, Rules::default()).await,
+        Ok(Committed::Written)
+    );
     assert_eq!(value(&*bench.store, &key).await, None);
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Absent)));
 }
@@ -236,7 +246,7 @@ async fn a_refresh_replaces_what_stood(bench: Bench) {
     let key = bench.key("k");
     fill(&*bench.store, &key, "old").await.expect("filled");
     let held = claim(&*bench.store, refresh(&key)).await;
-    assert_eq!(held.commit("new".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "new", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("new"));
 }
 
@@ -245,7 +255,7 @@ async fn a_refresh_keeps_an_apps_newer_value(bench: Bench) {
     fill(&*bench.store, &key, "old").await.expect("filled");
     let held = claim(&*bench.store, refresh(&key)).await;
     (bench.app)(&key, "the app's", Some(TTL));
-    assert_eq!(held.commit("ours".into(), TTL).await, Ok(Committed::Kept));
+    assert_eq!(commit(held, "ours", TTL).await, Ok(Committed::Kept));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("the app's"));
     assert!(matches!(bench.store.claim(refresh(&key)).await, Ok(Claimed::Held(_))), "the claim was used up");
 }
@@ -254,7 +264,7 @@ async fn a_fill_keeps_an_apps_value(bench: Bench) {
     let key = bench.key("k");
     let held = claim(&*bench.store, miss(&key)).await;
     (bench.app)(&key, "the app's", Some(TTL));
-    assert_eq!(held.commit("ours".into(), TTL).await, Ok(Committed::Kept));
+    assert_eq!(commit(held, "ours", TTL).await, Ok(Committed::Kept));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("the app's"));
 }
 
@@ -262,7 +272,7 @@ async fn absence_keeps_an_apps_value(bench: Bench) {
     let key = bench.key("k");
     let held = claim(&*bench.store, miss(&key)).await;
     (bench.app)(&key, "the app's", Some(TTL));
-    assert_eq!(held.commit_absent(TTL).await, Ok(Committed::Kept));
+    assert_eq!(held.commit_absent(TTL, Rules::default()).await, Ok(Committed::Kept));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("the app's"));
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Fresh)));
 }
@@ -279,7 +289,7 @@ async fn a_key_without_end_is_fresh(bench: Bench) {
 async fn a_value_ends_when_its_time_is_over(bench: Bench) {
     let key = bench.key("k");
     let held = claim(&*bench.store, miss(&key)).await;
-    assert_eq!(held.commit("v".into(), Duration::from_millis(30)).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "v", Duration::from_millis(30)).await, Ok(Committed::Written));
     until("a value that is gone", async || value(&*bench.store, &key).await.is_none()).await;
     assert_eq!(fill(&*bench.store, &key, "again").await, Ok(Committed::Written));
 }
@@ -296,25 +306,25 @@ async fn claim_outlives_the_value(bench: &Bench, key: &Key) -> Box<dyn Claim> {
 async fn a_value_that_ends_while_it_is_renewed(bench: Bench) {
     let key = bench.key("k");
     let held = claim_outlives_the_value(&bench, &key).await;
-    assert_eq!(held.commit("new".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "new", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("new"));
 }
 
 async fn absence_of_what_ended_meanwhile_is_remembered(bench: Bench) {
     let key = bench.key("k");
     let held = claim_outlives_the_value(&bench, &key).await;
-    assert_eq!(held.commit_absent(TTL).await, Ok(Committed::Written));
+    assert_eq!(held.commit_absent(TTL, Rules::default()).await, Ok(Committed::Written));
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Absent)));
 }
 
 async fn an_apps_value_outweighs_a_remembered_absence(bench: Bench) {
     let key = bench.key("k");
-    claim(&*bench.store, miss(&key)).await.commit_absent(TTL).await.expect("remembered");
+    claim(&*bench.store, miss(&key)).await.commit_absent(TTL, Rules::default()).await.expect("remembered");
     (bench.app)(&key, "the app's", Some(TTL));
     assert!(matches!(bench.store.claim(miss(&key)).await, Ok(Claimed::Fresh)));
     let ask = ClaimAsk { key: &key, life: LIFE, mode: ClaimMode::Miss { renew_below: TTL * 2 } };
     let held = claim(&*bench.store, ask).await;
-    assert_eq!(held.commit("ours".into(), TTL).await, Ok(Committed::Written));
+    assert_eq!(commit(held, "ours", TTL).await, Ok(Committed::Written));
     assert_eq!(value(&*bench.store, &key).await.as_deref(), Some("ours"));
 }
 
@@ -340,7 +350,7 @@ async fn any_bytes_can_be_key_and_value(bench: Bench) {
         let key = Key::new([name, prefix].concat()).expect("a good key");
         for bytes in [&b""[..], &b"\x00\r\n\xff"[..], &vec![b'x'; 1024 * 1024][..]] {
             let held = claim(&*bench.store, refresh(&key)).await;
-            assert_eq!(held.commit(bytes.to_vec().into(), TTL).await, Ok(Committed::Written), "{name:?}");
+            assert_eq!(commit(held, bytes.to_vec(), TTL).await, Ok(Committed::Written), "{name:?}");
             let read = bench.store.read(std::slice::from_ref(&key)).await.expect("a read").pop().flatten();
             assert_eq!(read.expect("a value").value.len(), bytes.len(), "{name:?}");
         }

@@ -7,7 +7,7 @@ use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
 use hydrant::domain::key::Key;
 use hydrant::domain::random::Random;
-use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store, StoreError, StoreState};
+use hydrant::domain::store::{Claim, ClaimAsk, ClaimMode, Claimed, Committed, Store, StoreError, StoreState, Write};
 use hydrant::remote::metrics::Metrics;
 use hydrant::remote::store::Remote;
 use hydrant::remote::{Config, Mode, build};
@@ -103,7 +103,7 @@ pub async fn claim_error(store: &dyn Store, ask: ClaimAsk<'_>) -> Option<StoreEr
 /// A whole fill from an instant source.
 pub async fn fill(store: &dyn Store, key: &Key, value: &str) -> Result<Committed, StoreError> {
     match store.claim(miss(key)).await? {
-        Claimed::Held(claim) => claim.commit(value.to_owned().into(), TTL).await,
+        Claimed::Held(claim) => commit(claim, value.to_owned(), TTL).await,
         Claimed::Fresh | Claimed::Absent | Claimed::InFlight { .. } => Ok(Committed::Kept),
     }
 }
@@ -112,4 +112,13 @@ pub async fn fill(store: &dyn Store, key: &Key, value: &str) -> Result<Committed
 pub async fn value(store: &dyn Store, key: &Key) -> Option<String> {
     let held = store.read(std::slice::from_ref(key)).await.expect("a read").pop().flatten()?;
     Some(String::from_utf8_lossy(&held.value).into_owned())
+}
+
+/// Commits as a fill of an entity without aliases and rules does.
+pub async fn commit(
+    claim: Box<dyn Claim>,
+    value: impl Into<bytes::Bytes>,
+    ttl: Duration,
+) -> Result<Committed, StoreError> {
+    claim.commit(Write::plain(value.into(), ttl)).await.map(|landing| landing.committed)
 }
