@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test consistency lint format tidy contract deny ci bench generate fuzz advisories
+.PHONY: help demo examples test consistency lint format tidy contract deny ci bench generate fuzz advisories
 
 # scripts/prepare puts them there, and pins their versions.
 BUF := target/tools/bin/buf
@@ -17,6 +17,11 @@ help: ## list these targets
 demo: ## a login before and after Hydrant; needs nothing but Rust
 	@cargo build --locked # says what it does: the first time it takes minutes
 	@cargo run --quiet --locked -- demo
+
+examples: ## run every example on real servers, and check what each promises
+	scripts/prepare examples
+	cargo build --locked
+	for run in examples/*/run.sh; do HYDRANT=$${CARGO_TARGET_DIR:-$$PWD/target}/debug/hydrant "$$run"; done
 
 # Most tests wait for servers rather than compute, so more of them than there are processors run side by side.
 test: ## install what the tests need, then run them all
