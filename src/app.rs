@@ -35,12 +35,14 @@ use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
 use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
+use crate::remote::journal::RemoteJournal;
 use crate::source::http::HttpSource;
 use crate::source::{self, http};
 use crate::tasks::{Deaths, Ended, Tasks};
@@ -85,7 +87,7 @@ impl App {
         tracing::info!(version = VERSION, group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let Stores { store, removal, journal } = stores(store, &tasks, &random, &mut registry);
+        let Stores { store, removal, journal } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
         let settings = Live::new(sources.settings(&live)?);
@@ -179,15 +181,21 @@ struct Stores {
     journal: Arc<dyn Journal>,
 }
 
-fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> Stores {
-    let store: Arc<dyn Store> = match store {
+fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
+    let removal = Arc::new(NotYet::default());
+    Ok(match store {
         config::Store::Redis(config) => {
-            remote::build(*config, tasks, random.clone(), remote::metrics::Metrics::register(registry))
+            let (group, replicas) = (config.group.clone(), config.replicas);
+            let metrics = remote::metrics::Metrics::register(registry);
+            let store = remote::build(*config, tasks, random.clone(), metrics);
+            let journal = RemoteJournal::new(store.clone(), &group, replicas, random.clone())?;
+            Stores { store, removal, journal: Arc::new(journal) }
         }
-        config::Store::Memory(bounds) => Arc::new(MemoryStore::new(bounds, random.clone())),
-    };
-    let not_yet = Arc::new(NotYet::default());
-    Stores { store, removal: not_yet.clone(), journal: not_yet }
+        config::Store::Memory(bounds) => {
+            let store = Arc::new(MemoryStore::new(bounds, random.clone()));
+            Stores { store, removal, journal: Arc::new(MemoryJournal::default()) }
+        }
+    })
 }
 
 /// What this pod is called, as Kubernetes tells every container.

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::sync::broadcast;
 
-use crate::domain::journal::{Due, Hold, JobId, Journal, Note, Recorded, Standing};
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
@@ -68,39 +66,5 @@ impl Removal for NotYet {
 
     fn upheavals(&self) -> broadcast::Receiver<Upheaval> {
         self.upheavals.subscribe()
-    }
-}
-
-impl Journal for NotYet {
-    fn record<'a>(&'a self, _: Bytes) -> BoxFuture<'a, Result<Recorded, StoreError>> {
-        refused()
-    }
-
-    fn finish<'a>(&'a self, _: &'a JobId, _: Option<Note>) -> BoxFuture<'a, Result<(), StoreError>> {
-        refused()
-    }
-
-    fn note<'a>(&'a self, _: &'a JobId, _: Note) -> BoxFuture<'a, Result<(), StoreError>> {
-        refused()
-    }
-
-    fn standing<'a>(&'a self, _: &'a JobId) -> BoxFuture<'a, Result<Standing, StoreError>> {
-        refused()
-    }
-
-    fn parts(&self) -> u8 {
-        0
-    }
-
-    fn hold<'a>(&'a self, _: u8, _: Nonce, _: Duration) -> BoxFuture<'a, Result<Hold, StoreError>> {
-        refused()
-    }
-
-    fn due<'a>(&'a self, _: u8, _: Duration, _: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
-        refused()
-    }
-
-    fn backlog<'a>(&'a self) -> BoxFuture<'a, Vec<Result<u64, StoreError>>> {
-        ready(Vec::new()).boxed()
     }
 }

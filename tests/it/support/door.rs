@@ -22,6 +22,7 @@ use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
 use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
+use hydrant::local::journal::MemoryJournal;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::prehydrate::{self, Prehydrate};
@@ -113,9 +114,10 @@ fn flows(
         items: 16,
     };
     let invalidate = {
-        let not_yet = Arc::new(NotYet::default());
+        let removal = Arc::new(NotYet::default());
+        let journal = Arc::new(MemoryJournal::default());
         let store = Arc::new(store.clone());
-        let hands = Hands { store, removal: not_yet.clone(), journal: not_yet, filler: filler.clone() };
+        let hands = Hands { store, removal, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(registry);
         let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
         let means = Means { live, tasks, clock: Clock::System, random, metrics };
