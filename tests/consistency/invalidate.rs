@@ -2,6 +2,7 @@
 //! `DEL key guard`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hydrant::domain::key::{Key, Sibling};
@@ -123,7 +124,10 @@ async fn call(run: &Run, sidecar: usize, asked: &Asked) -> Told {
         reason: "consistency".to_owned(),
     });
     request.set_timeout(DEADLINE);
-    match timeout(DEADLINE * 3, run.sidecars[sidecar].client().invalidate(request)).await {
+    run.busy[sidecar].fetch_add(1, Ordering::Relaxed);
+    let answer = timeout(DEADLINE * 3, run.sidecars[sidecar].client().invalidate(request)).await;
+    run.busy[sidecar].fetch_sub(1, Ordering::Relaxed);
+    match answer {
         Ok(Ok(response)) => told(response.into_inner()),
         Ok(Err(status)) => Told::Failed(reason(&status)),
         Err(_) => Told::Failed("unanswered".to_owned()),
