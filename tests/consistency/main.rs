@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         }
     };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).expect("a signal can be listened for");
         tokio::select! {
             biased;
@@ -67,7 +67,9 @@ fn main() -> ExitCode {
             _ = terminate.recv() => ExitCode::from(143),
             code = all(args) => code,
         }
-    })
+    });
+    net::remove_own();
+    code
 }
 
 async fn all(args: Args) -> ExitCode {
