@@ -19,6 +19,8 @@ pub enum Op {
     Abort,
     Remove,
     Read,
+    Scan,
+    Journal,
     /// Asking who owns what.
     Topology,
     Ping,
@@ -63,13 +65,15 @@ impl Request {
 }
 
 impl Op {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Claim,
         Self::Commit,
         Self::Absent,
         Self::Abort,
         Self::Remove,
         Self::Read,
+        Self::Scan,
+        Self::Journal,
         Self::Topology,
         Self::Ping,
         Self::Install,
@@ -83,6 +87,8 @@ impl Op {
             Self::Abort => "abort",
             Self::Remove => "remove",
             Self::Read => "read",
+            Self::Scan => "scan",
+            Self::Journal => "journal",
             Self::Topology => "topology",
             Self::Ping => "ping",
             Self::Install => "install",

@@ -21,7 +21,7 @@ use crate::remote::metrics::RedirectKind;
 use crate::remote::node::{Health, Node, Shared};
 use crate::remote::request::{Op, Request};
 use crate::remote::topology::Topology;
-use crate::remote::{Mode, claim, error};
+use crate::remote::{Address, Mode, claim, error};
 
 /// Keys of one request: a node's share of a large removal must not hold up everybody else's commands.
 const KEYS_AT_ONCE: usize = 256;
@@ -135,7 +135,7 @@ impl Remote {
         pack: impl Fn(&mut Request, &Key),
     ) -> Vec<Result<(Value, Value), StoreError>> {
         let mut answers: Vec<Result<(Value, Value), StoreError>> = vec![Err(StoreError::Unreachable); keys.len()];
-        let mut shares: BTreeMap<&crate::remote::Address, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
+        let mut shares: BTreeMap<&Address, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
         let mut owners = Vec::with_capacity(keys.len());
         for key in keys {
             owners.push(self.topology.owner(key.slot()).await);
@@ -183,8 +183,30 @@ impl Remote {
         }
     }
 
+    /// Who owns the key's slot.
+    pub async fn owner(&self, key: &Key) -> Result<Address, StoreError> {
+        self.topology.owner(key.slot()).await.map(|node| node.address.clone())
+    }
+
+    /// Two commands on one slot in one request, and each by itself where it was redirected.
+    pub async fn both(&self, op: Op, key: &Key, commands: [&[&[u8]]; 2]) -> Result<[Value; 2], StoreError> {
+        let mut request = Request::default();
+        commands.iter().for_each(|command| request.push(command));
+        let node = self.topology.owner(key.slot()).await?;
+        let Value::Array(replies) = node.call(op, request).await? else {
+            return Err(StoreError::Refused(Refusal::Other));
+        };
+        let mut replies = <[Value; 2]>::try_from(replies).map_err(|_| StoreError::Refused(Refusal::Other))?;
+        for (reply, command) in replies.iter_mut().zip(commands) {
+            if is_redirect(reply) {
+                *reply = self.follow(op, key, command).await?;
+            }
+        }
+        Ok(replies)
+    }
+
     /// Sends one command after its redirects. Only for commands that may be repeated, and only single-key ones.
-    async fn follow(&self, op: Op, key: &Key, command: &[&[u8]]) -> Result<Value, StoreError> {
+    pub async fn follow(&self, op: Op, key: &Key, command: &[&[u8]]) -> Result<Value, StoreError> {
         let mut node = self.topology.owner(key.slot()).await?;
         let mut request = Request::one(command);
         for _ in 0..REDIRECTS {
