@@ -62,6 +62,15 @@ start() {
     PIDS[$name]=$!
 }
 
+# drive COMMAND...: something that speaks to people and ends by itself. It runs beside the shell, which could not be
+# told to give up while it waits for a command of its own.
+drive() {
+    "$@" </dev/null >&3 &
+    PIDS[drive]=$!
+    wait "${PIDS[drive]}"
+    unset "PIDS[drive]"
+}
+
 # until_true NAME SECONDS COMMAND...: asks again until it says yes, or the process NAME has ended, or time is up.
 until_true() {
     local name=$1 end=$((SECONDS + $2))
@@ -83,17 +92,20 @@ stop() {
 }
 
 finish() {
-    local code=$?
+    local code=$? name log
     trap - EXIT
+    trap '' PIPE # whoever was reading may have left; the servers are stopped all the same
     kill "$WATCHMAN" 2>/dev/null || true
-    if [ "$code" != 0 ]; then
-        ((SECONDS < LIMIT)) || printf '%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
-        for log in "$WORK"/*.log; do
-            [[ ! -s $log || $log == */check.log || $log == */initdb.log ]] || { printf '\n== %s, its last lines\n' "$log" && tail -n 25 "$log"; } >&2
-        done
-    fi
     for name in "${!PIDS[@]}"; do stop "$name" "$([ "$name" = postgres ] && echo INT || echo TERM)"; done
-    if [ "$code" = 0 ]; then rm -rf "$WORK"; else printf '\n%s: failed; logs are in %s\n' "$NAME" "$WORK" >&2; fi
+    if [ "$code" = 0 ]; then
+        rm -rf "$WORK"
+        exit 0
+    fi
+    for log in "$WORK"/*.log; do
+        [ ! -s "$log" ] || { printf '\n== %s, its last lines\n' "$log" && tail -n 25 "$log"; } >&2
+    done
+    ((SECONDS < LIMIT)) || printf '\n%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
+    printf '\n%s: failed; logs are in %s\n' "$NAME" "$WORK" >&2
     exit "$code"
 }
 
@@ -117,8 +129,8 @@ start_postgres() {
         as=(setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups)
         install -d -o "$user" "$WORK/postgres"
     fi
-    (cd / && "${as[@]}" "$bin/initdb" -D "$WORK/postgres" -U app --auth=trust --no-sync --no-locale -E UTF8) \
-        >"$WORK/initdb.log" 2>&1 || fail "$(cat "$WORK/initdb.log")"
+    local said init=("$bin/initdb" -D "$WORK/postgres" -U app --auth=trust --no-sync --no-locale -E UTF8)
+    said=$(cd / && "${as[@]}" "${init[@]}" 2>&1) || fail "$said"
     # What it forgets in a crash nobody will miss.
     start postgres env -C / "${as[@]}" "$bin/postgres" -D "$WORK/postgres" -p "$POSTGRES_PORT" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=150 \
@@ -126,7 +138,7 @@ start_postgres() {
     until_true postgres 20 "$bin/pg_isready" -h 127.0.0.1 -p "$POSTGRES_PORT" -U app
     export DATABASE_URL="postgresql://app@127.0.0.1:$POSTGRES_PORT/app"
     "$bin/createdb" -h 127.0.0.1 -p "$POSTGRES_PORT" -U app app
-    "$bin/psql" -q -v ON_ERROR_STOP=1 "$DATABASE_URL" -f schema.sql >"$WORK/schema.log" 2>&1 || fail "schema.sql was refused"
+    said=$("$bin/psql" -q -v ON_ERROR_STOP=1 "$DATABASE_URL" -f schema.sql 2>&1) || fail "$said"
 }
 
 # Debian keeps the server's programs off the PATH.
@@ -144,12 +156,13 @@ pg_bin() {
 # The sidecar: HYDRANT names a binary, else it is built from this repository.
 build_hydrant() {
     if [ -z "${HYDRANT:-}" ]; then
-        need cargo "a Rust toolchain, from rustup or your system"
+        need cargo cargo
         say "building hydrant (minutes, the first time)"
         (cd "$REPO" && cargo build --locked --quiet) || fail "cargo build failed"
         HYDRANT=${CARGO_TARGET_DIR:-$REPO/target}/debug/hydrant
     fi
-    "$HYDRANT" check --config hydrant.yaml >"$WORK/check.log" 2>&1 || fail "$(cat "$WORK/check.log")"
+    local said
+    said=$("$HYDRANT" check --config hydrant.yaml 2>&1) || fail "$said"
 }
 
 start_hydrant() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the user service on a Redis, a Postgres and a Hydrant of its own, uses it, and checks what came of it. Ends with 0
-# only if every check held. See README.md.
+# Runs the user service on a Redis, a Postgres and a Hydrant of its own, uses it, and checks what came of it. Ends with
+# 0 only if every check held. See README.md.
 source "$(dirname "$0")/../lib.sh"
 
 begin user-cache 180
@@ -31,15 +31,13 @@ start app .venv/bin/python -m uvicorn app.main:app --host 127.0.0.1 --port "$APP
 until_true app 20 curl -fsS "http://127.0.0.1:$APP_PORT/stats"
 start_hydrant
 
-drive() { .venv/bin/python drive.py "$@" >&3; }
-
-drive healthy
+drive .venv/bin/python drive.py healthy
 stop hydrant
-drive without_hydrant
+drive .venv/bin/python drive.py without_hydrant
 start_hydrant
-drive hydrant_again
+drive .venv/bin/python drive.py hydrant_again
 stop redis
-drive without_redis
+drive .venv/bin/python drive.py without_redis
 start_redis
-drive redis_again
-drive report
+drive .venv/bin/python drive.py redis_again
+drive .venv/bin/python drive.py report
