@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the run.sh of every example shares: free ports, servers that are waited for and not slept for, and an end that
 # stops what was started, by its pid, whatever happened. Sourced, never run.
 #
