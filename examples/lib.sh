@@ -3,8 +3,10 @@
 # stops what was started, by its pid, whatever happened. Sourced, never run.
 #
 #   source "$(dirname "$0")/../lib.sh"
-#   begin user-cache 90                     # its name, and the seconds after which it gives up
+#   begin user-cache
 #   need redis-server redis-server          # the command, and the package that has it
+#   build_hydrant                           # with all else that is installed or built first
+#   within 120                              # from here on it gives up after so many seconds
 #   free_port REDIS_PORT
 #   start_redis
 #
@@ -24,10 +26,13 @@ begin() {
     exec 3>&1 # $(...) and logs redirect 1; what people read goes to 3
     trap finish EXIT
     trap 'exit 130' INT TERM
-    # A run that hangs is a failed run. The watchman ends with the run, or by ending it.
-    (trap 'kill $! 2>/dev/null' TERM; sleep "$2" & wait $! && kill -TERM $$) 3>&- >/dev/null 2>&1 &
+}
+
+# within SECONDS: a run that hangs is a failed run. The watchman ends with the run, or by ending it.
+within() {
+    (trap 'kill $! 2>/dev/null' TERM; sleep "$1" & wait $! && kill -TERM $$) 3>&- >/dev/null 2>&1 &
     WATCHMAN=$!
-    LIMIT=$2
+    LIMIT=$1
     SECONDS=0
 }
 
@@ -96,7 +101,7 @@ finish() {
     local code=$? name log
     trap - EXIT
     trap '' PIPE # whoever was reading may have left; the servers are stopped all the same
-    kill "$WATCHMAN" 2>/dev/null || true
+    [ -z "${WATCHMAN:-}" ] || kill "$WATCHMAN" 2>/dev/null || true
     for name in "${!PIDS[@]}"; do stop "$name" "$([ "$name" = postgres ] && echo INT || echo TERM)"; done
     if [ "$code" = 0 ]; then
         rm -rf "$WORK"
@@ -105,7 +110,7 @@ finish() {
     for log in "$WORK"/*.log; do
         [ ! -s "$log" ] || { printf '\n== %s, its last lines\n' "$log" && tail -n 25 "$log"; } >&2
     done
-    ((SECONDS < LIMIT)) || printf '\n%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
+    ((SECONDS < ${LIMIT:-SECONDS + 1})) || printf '\n%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
     printf '\n%s: failed; logs are in %s\n' "$NAME" "$WORK" >&2
     exit "$code"
 }
@@ -162,11 +167,11 @@ build_hydrant() {
         (cd "$REPO" && cargo build --locked --quiet) || fail "cargo build failed"
         HYDRANT=${CARGO_TARGET_DIR:-$REPO/target}/debug/hydrant
     fi
-    local said
-    said=$("$HYDRANT" check --config hydrant.yaml 2>&1) || fail "$said"
 }
 
 start_hydrant() {
+    local said
+    said=$("$HYDRANT" check --config hydrant.yaml 2>&1) || fail "$said"
     start hydrant "$HYDRANT" serve --config hydrant.yaml
     until_true hydrant 10 "$HYDRANT" healthcheck --endpoint "http://127.0.0.1:$HYDRANT_PROBES_PORT"
 }

@@ -3,7 +3,7 @@
 # it. Ends with 0 only if every check held. See README.md.
 source "$(dirname "$0")/../lib.sh"
 
-begin auth-service 180
+begin auth-service
 need node nodejs
 need npm npm
 need redis-server redis-server
@@ -16,6 +16,8 @@ if ! cmp -s package-lock.json node_modules/.installed; then
     cp package-lock.json node_modules/.installed
 fi
 node_modules/.bin/tsc
+build_hydrant
+within 120
 
 for port in PORT REDIS_PORT POSTGRES_PORT DISTANCE_PORT HYDRANT_PORT HYDRANT_PROBES_PORT; do free_port $port; done
 export REDIS_PASSWORD=redis-password-of-this-run INTERNAL_TOKEN=internal-token-of-this-run WORK
@@ -32,7 +34,6 @@ with_cache() {
     start_hydrant
 }
 
-build_hydrant
 start_redis
 start_postgres
 export OBSERVER_URL=${DATABASE_URL/app@/observer@}

@@ -3,10 +3,11 @@
 # 0 only if every check held. See README.md.
 source "$(dirname "$0")/../lib.sh"
 
-begin user-cache 180
+begin user-cache
 need python3 python3-venv
 need redis-server redis-server
-need setpriv util-linux
+need curl curl
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "python3 is older than 3.11"
 
 if ! cmp -s requirements.txt .venv/installed; then
     say "installing the app's packages under .venv"
@@ -19,12 +20,13 @@ rm -rf generated && mkdir generated
 .venv/bin/python -m grpc_tools.protoc -I "$REPO/proto" --python_out=generated --grpc_python_out=generated \
     "$REPO"/proto/hydrant/v1/*.proto
 export PYTHONPATH=generated
+build_hydrant
+within 120
 
 for port in APP_PORT REDIS_PORT POSTGRES_PORT HYDRANT_PORT HYDRANT_PROBES_PORT; do free_port $port; done
 export REDIS_PASSWORD=redis-password-of-this-run INTERNAL_TOKEN=internal-token-of-this-run WORK
 export JWT_SECRET=a-secret-of-this-run-of-32-bytes-or-more
 
-build_hydrant
 start_redis
 start_postgres
 start app .venv/bin/python -m uvicorn app.main:app --host 127.0.0.1 --port "$APP_PORT" --no-access-log
