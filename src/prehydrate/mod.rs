@@ -36,7 +36,7 @@ use crate::prehydrate::identity::Identity;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait, Who};
 use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
 use crate::tasks::Tasks;
 
@@ -86,7 +86,7 @@ impl Prehydrate {
         metrics: Metrics,
     ) -> Self {
         let queue = Queue::new(config.in_flight, config.queue);
-        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.tally().clone());
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
         Self { config: Arc::new(ArcSwap::from_pointee(config)), cookies, live, filler, queue, runs, tasks, metrics }
     }
 
@@ -96,12 +96,16 @@ impl Prehydrate {
         self.cookies.replace(identity);
     }
 
+    /// Who a call is about, for the flow beside this one: a logout shows the same cookies.
+    pub fn identify(&self, who: Who) -> Result<Subject, Error> {
+        self.cookies.subject(who, &self.metrics)
+    }
+
     /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served.
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
         let Request { who, members, wait, freshness, trace } = request;
-        let subject = self.cookies.subject(who, &self.metrics)?;
-        let login = Login { subject, freshness, trace, accepted: started };
+        let login = Login { subject: self.identify(who)?, freshness, trace, accepted: started };
         let config = self.config.load_full();
         let settings = self.live.get();
         let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;

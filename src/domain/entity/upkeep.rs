@@ -41,6 +41,14 @@ impl Entity {
         self.ttl().longest() + claim_life
     }
 
+    /// Whether a logout finds the key by its template alone, from the user and the tenant that it names, and nothing else
+    /// asks for it by a tag: then its registration may be lost. Else the replicas have to know of it, and every fill
+    /// waits for them.
+    pub fn is_found_without_tags(&self) -> bool {
+        let is_named = |param| matches!(self.fact_of(param), Some(Fact::User | Fact::Tenant));
+        self.tags().is_empty() && self.key().params().all(is_named)
+    }
+
     /// For how long after a change the source may answer what was before it.
     pub fn lag(&self) -> Option<Duration> {
         self.load().and_then(|load| load.lag)

@@ -130,7 +130,11 @@ impl RedisServer {
         let mut lines: Vec<String> = keys
             .into_iter()
             .filter_map(|key| redis::from_redis_value::<String>(key).ok())
-            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .map(|key| match self.try_command(&["GET", &key]) {
+                Ok(Value::BulkString(value)) => format!("{key}={}\n", String::from_utf8_lossy(&value)),
+                // What is no string is a tag, an index or a tombstone.
+                Ok(_) | Err(_) => format!("{key}={:?}\n", self.command(&["ZRANGE", &key, "0", "-1"])),
+            })
             .collect();
         lines.sort();
         lines.concat()
