@@ -76,6 +76,11 @@ impl Alias {
         rest.next().is_none().then_some(id)
     }
 
+    /// Where a value holds a parameter that is not the member's own.
+    pub fn place(&self, param: &str) -> Place {
+        self.from.clone().unwrap_or_else(|| Place::field(param))
+    }
+
     /// What the alias of one member is named by: the member's own parameters, and for the others the fields of its
     /// value. None where such a field is missing: then the member has no such alias.
     pub fn params(&self, member: &Member, value: &[u8]) -> Option<Params> {
@@ -84,8 +89,8 @@ impl Alias {
             match member.params.get(param) {
                 Some(own) => params.insert(param, own),
                 None => {
-                    let place = self.from.clone().unwrap_or_else(|| Place::field(param));
-                    params.insert(param, field::at(value, &place).filter(|text| !text.is_empty())?);
+                    let named = field::at(value, &self.place(param)).filter(|text| !text.is_empty());
+                    params.insert(param, named?);
                 }
             }
         }
