@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use redis::Value;
 
 use crate::domain::key::{Key, Sibling};
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::random::Nonce;
 use crate::domain::store::{
     Claim, ClaimAsk, ClaimMode, Claimed, Committed, Landing, Refusal, Rules, StoreError, Write,
@@ -21,7 +22,7 @@ use crate::remote::library::{Functions, GRACE, Script};
 use crate::remote::link::Link;
 use crate::remote::mark;
 use crate::remote::node::Node;
-use crate::remote::request::Decimal;
+use crate::remote::request::{Decimal, Op, Request};
 
 /// Aliases of one member. An invalidation reads them all and deletes each with its guard, so that a member with more would
 /// hold up the others; what is over it is not registered, and so must not be cached.
@@ -134,6 +135,12 @@ impl Held {
         });
     }
 
+    /// What a claim must not do (M1): stand again because it wants to.
+    async fn seize(&self) -> Result<Value, StoreError> {
+        let request = Request::one(&[b"SET", &self.guard, &self.token]);
+        self.node.call_on(&self.link, Op::Claim, request).await
+    }
+
     fn keys(&self) -> [&[u8]; 2] {
         [&self.guard, self.key.as_bytes()]
     }
@@ -167,7 +174,12 @@ impl Held {
 
     /// Runs one of the scripts that use the claim up; no reply where the claim is gone with its connection.
     async fn settle(&self, script: Script, keys: &[&[u8]], args: &[&[u8]]) -> Result<Option<Value>, StoreError> {
-        match self.functions.run(&self.node, &self.link, script, keys, args).await {
+        if mutant::on(Mutant::M1NoClaim) {
+            self.seize().await?;
+        }
+        let fresh = mutant::on(Mutant::M7TokenSurvivesReconnect);
+        let link = if fresh { self.node.link().await? } else { self.link.clone() };
+        match self.functions.run(&self.node, &link, script, keys, args).await {
             Ok(reply) => Ok(Some(reply)),
             // Certainly not sent, because the connection is gone: and with it the claim.
             Err(StoreError::Unreachable) => Ok(None),

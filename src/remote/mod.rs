@@ -29,6 +29,7 @@ pub mod connect;
 pub mod discover;
 pub mod erase;
 pub mod error;
+pub mod journal;
 pub mod lane;
 pub mod library;
 pub mod link;

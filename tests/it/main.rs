@@ -4,6 +4,7 @@
 mod commands;
 mod cookies;
 mod door;
+mod door_guards;
 mod flows;
 mod probes;
 mod process;
@@ -11,6 +12,7 @@ mod references;
 mod remote_access;
 mod remote_cluster;
 mod remote_failover;
+mod remote_journal;
 mod remote_sentinel;
 mod remote_standalone;
 mod removal_contract;
