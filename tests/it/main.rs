@@ -5,7 +5,6 @@ mod commands;
 mod cookies;
 mod door;
 mod door_guards;
-mod door_invalidate;
 mod door_recipe;
 mod flows;
 mod probes;
