@@ -148,6 +148,26 @@ async fn keys_of_another_type_stop_what_needs_them_and_nothing_else() {
     assert_eq!(value(&*rig.store, &k).await, None);
 }
 
+/// What a fill wrote is known by its bytes, since only they are compared in the step that removes.
+#[tokio::test]
+async fn an_app_that_restores_what_a_fill_wrote_does_no_harm() {
+    let server = RedisServer::start().await;
+    let rig = rig(&server).await;
+    let (k, left) = (key("k"), mark(None));
+    rig.store.erase(&[erasure(&k, Some(left))]).await;
+    let rules = Rules { is_shared: true, ..Rules::default() };
+    commit(&rig.store, &k, Write { rules, ..Write::plain("v".into(), TTL) }).await.expect("written");
+    server.command(&["SET", "k", "v"]);
+    assert_eq!(rig.store.weed(&k, left.nonce).await, Ok(false));
+    // Where a fill writes again and again the hashes do not pile up.
+    for number in 0..80 {
+        let write = Write { rules, ..Write::plain(format!("{number}").into(), TTL) };
+        commit(&rig.store, &k, write).await.expect("written");
+    }
+    let hashes = server.text(&[&b"ZCOUNT"[..], &k.sibling(Sibling::Tombstone), b"-3", b"-3"]);
+    assert_eq!(hashes, "64");
+}
+
 #[tokio::test]
 async fn an_invalidation_goes_on_where_functions_are_missing() {
     let server = RedisServer::start().await;
