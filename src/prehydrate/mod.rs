@@ -5,12 +5,15 @@
 //! of the report.
 
 pub mod cookies;
+pub mod history;
 pub mod identity;
 pub mod metrics;
 pub mod plan;
+pub mod predict;
 mod queue;
 pub mod request;
 mod run;
+pub mod usefulness;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,7 +39,7 @@ use crate::prehydrate::identity::Identity;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Why};
 use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
 use crate::tasks::Tasks;
 
@@ -170,7 +173,7 @@ impl Prehydrate {
 
     /// One resource of a plan. A defect in its fill costs its own entry, not the plan.
     async fn fill(&self, settings: &Arc<Settings>, login: &Login, planned: Planned, deadline: Instant) -> Resource {
-        let Planned { member, reason: _ } = planned;
+        let Planned { member, why: _ } = planned;
         let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
             return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
         };
@@ -217,7 +220,7 @@ fn job(settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instan
 }
 
 /// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.
-fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
+fn overall(status: Status, resources: &[(Why, Resource)]) -> Status {
     let settled = resources.iter().all(|(_, resource)| resource.outcome.is_settled());
     match status {
         Status::Coalesced => Status::Coalesced,
@@ -226,9 +229,9 @@ fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
     }
 }
 
-fn deny(planned: Planned) -> (Reason, Resource) {
-    let why = "it belongs to another subject or tenant";
-    (planned.reason, not_filled(planned.member, Outcome::Denied, why))
+fn deny(planned: Planned) -> (Why, Resource) {
+    let denied = "it belongs to another subject or tenant";
+    (planned.why, not_filled(planned.member, Outcome::Denied, denied))
 }
 
 /// A resource that was never begun.

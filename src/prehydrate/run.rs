@@ -11,7 +11,7 @@ use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::secret::Secret;
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Freshness, Planned, Reason};
+use crate::prehydrate::request::{Freshness, Planned, Why};
 
 /// Two calls are the same plan if they fill the same keys, in the same way, with the same session.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -107,14 +107,14 @@ impl Run {
     }
 
     /// Waits until all is settled, at most until then; answers what is settled by then, and for the rest that it is not.
-    pub async fn report(&self, until: Instant) -> Vec<(Reason, Resource)> {
+    pub async fn report(&self, until: Instant) -> Vec<(Why, Resource)> {
         let mut count = self.count.subscribe();
         // Both ends of this wait are fine: all settled, or no more time.
         let _ = timeout_at(until, count.wait_for(|count| *count == self.planned.len())).await;
         let settled = self.lock();
         let lines = self.planned.iter().zip(settled.iter());
         lines
-            .map(|(planned, resource)| (planned.reason, resource.clone().unwrap_or_else(|| self.running(planned))))
+            .map(|(planned, resource)| (planned.why, resource.clone().unwrap_or_else(|| self.running(planned))))
             .collect()
     }
 
