@@ -11,6 +11,7 @@ pub mod clock;
 pub mod detect;
 pub mod entity;
 pub mod error;
+pub mod habits;
 pub mod journal;
 pub mod json;
 pub mod key;

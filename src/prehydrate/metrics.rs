@@ -19,6 +19,9 @@ pub struct Metrics {
     plan_seconds: Histogram,
     in_flight: Gauge,
     waiting: Gauge,
+    histories: Family<HistoryLabels, Counter>,
+    foreign_fields: Counter,
+    reads: Family<ReadLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +33,19 @@ struct CallLabels {
 struct CookieLabels {
     result: &'static str,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HistoryLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabels {
+    fate: &'static str,
+}
+
+const HISTORY_RESULTS: [&str; 3] = ["known", "cold", "failed"];
+const READ_FATES: [&str; 2] = ["taken", "dropped"];
 
 /// Beside the causes for which a cookie is not accepted.
 const ACCEPTED: &str = "accepted";
@@ -43,6 +59,9 @@ impl Metrics {
             plan_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
+            histories: Family::default(),
+            foreign_fields: Counter::default(),
+            reads: Family::default(),
         };
         // A status that never came is a zero, not a hole.
         for status in Status::ALL {
@@ -51,7 +70,19 @@ impl Metrics {
         for result in Why::ALL.map(Why::as_str).into_iter().chain([ACCEPTED]) {
             let _ = metrics.cookies.get_or_create(&CookieLabels { result });
         }
+        for result in HISTORY_RESULTS {
+            let _ = metrics.histories.get_or_create(&HistoryLabels { result });
+        }
+        for fate in READ_FATES {
+            let _ = metrics.reads.get_or_create(&ReadLabels { fate });
+        }
         let registry = registry.sub_registry_with_prefix("hydrant_prehydrate");
+        let help = "Histories asked for at a login: of a known subject, of one without a history, or not to be had";
+        registry.register("histories", help, metrics.histories.clone());
+        let help = "Fields of histories that could not be understood, and were taken out";
+        registry.register("history_foreign_fields", help, metrics.foreign_fields.clone());
+        let help = "Reads that applications told of: taken, or dropped because too many waited";
+        registry.register("reads", help, metrics.reads.clone());
         registry.register("calls", "Prehydrate calls that were served, by status", metrics.calls.clone());
         let help = "Cookies that were shown: accepted, or the cause for which they were not";
         registry.register("cookies", help, metrics.cookies.clone());
@@ -60,6 +91,21 @@ impl Metrics {
         registry.register("plans_in_flight", "Plans under way", metrics.in_flight.clone());
         registry.register("plans_waiting", "Plans that wait for their turn", metrics.waiting.clone());
         metrics
+    }
+
+    pub fn history_read(&self, is_cold: bool, foreign: usize) {
+        let result = if is_cold { HISTORY_RESULTS[1] } else { HISTORY_RESULTS[0] };
+        self.histories.get_or_create(&HistoryLabels { result }).inc();
+        self.foreign_fields.inc_by(foreign as u64);
+    }
+
+    pub fn history_failed(&self) {
+        self.histories.get_or_create(&HistoryLabels { result: HISTORY_RESULTS[2] }).inc();
+    }
+
+    pub fn read_told(&self, is_taken: bool) {
+        let fate = if is_taken { READ_FATES[0] } else { READ_FATES[1] };
+        self.reads.get_or_create(&ReadLabels { fate }).inc();
     }
 
     pub fn call_answered(&self, status: Status) {

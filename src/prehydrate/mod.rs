@@ -7,12 +7,15 @@
 pub mod cookies;
 pub mod history;
 pub mod identity;
+pub mod learn;
 pub mod metrics;
 pub mod plan;
 pub mod predict;
 mod queue;
+pub mod record;
 pub mod request;
 mod run;
+pub mod sampler;
 pub mod usefulness;
 
 use std::panic::AssertUnwindSafe;
@@ -41,9 +44,10 @@ use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
 use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Why};
 use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
+use crate::prehydrate::usefulness::Sampling;
 use crate::tasks::Tasks;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Filled at every login, named or not.
     pub always: Vec<Name>,
@@ -55,6 +59,10 @@ pub struct Config {
     pub queue: Duration,
     /// Items of one plan.
     pub items: usize,
+    pub plan: predict::Config,
+    /// None: nothing is remembered, and nothing predicted.
+    pub history: Option<history::Config>,
+    pub sampling: Sampling,
 }
 
 /// The flow's handle; cloning shares it.

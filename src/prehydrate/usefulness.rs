@@ -15,6 +15,17 @@ const SHARE: f64 = 0.05;
 /// Fewer samples than this prove nothing against an entity.
 const ENOUGH: u64 = 20;
 
+/// How many values are looked at, and how often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// The share of prehydrated values.
+    pub share: f64,
+    /// The share of those that is written so that even an early read shows.
+    pub marked: f64,
+    /// Looks a second, at most.
+    pub per_second: u32,
+}
+
 /// Cloning shares it. Bounded by the entities that are declared.
 #[derive(Clone, Debug, Default)]
 pub struct Usefulness {

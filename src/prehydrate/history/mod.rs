@@ -19,8 +19,7 @@ pub mod item;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use crate::domain::habits::{Fields, Update};
 use crate::prehydrate::history::item::Item;
 
 /// How much one visit moves a score. With a quarter, what is read on every visit is above 0.5 on the third, and what is
@@ -41,9 +40,6 @@ pub struct Config {
     pub life: Duration,
 }
 
-/// The hash as it was read: names and values of its fields.
-pub type Fields = Vec<(Bytes, Bytes)>;
-
 /// A subject's habits as they stand at a login, and what has to be written for the next one to know.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
@@ -52,12 +48,6 @@ pub struct History {
     pub update: Update,
     /// Fields that could not be understood.
     pub foreign: usize,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Update {
-    pub set: Vec<(String, String)>,
-    pub remove: Vec<Bytes>,
 }
 
 /// One item while the fields are gathered.

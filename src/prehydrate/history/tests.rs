@@ -1,5 +1,7 @@
 //! What a history makes of reads, visits and time.
 
+use bytes::Bytes;
+
 use super::*;
 
 const CONFIG: Config =
