@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::grpc::client::job::Job;
 use crate::grpc::client::{Answer, CallError, Fault};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,15 @@ impl Exit {
             "DISABLED" => Self::No,
             "COALESCED" if !answer.is_settled() => Self::Partial,
             _ => Self::Ok,
+        }
+    }
+
+    /// What a job's state says: one that is not at its end has not failed either.
+    pub fn of_job(job: &Job) -> Self {
+        match job.state.as_str() {
+            "SUCCEEDED" => Self::Ok,
+            "FAILED" => Self::No,
+            _ => Self::Partial,
         }
     }
 

@@ -4,6 +4,9 @@ pub mod check;
 mod demo;
 pub mod exit;
 mod healthcheck;
+mod invalidate;
+mod job;
+mod named;
 mod prehydrate;
 mod serve;
 
@@ -33,6 +36,8 @@ enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Prehydrate(prehydrate::Args),
+    Invalidate(Box<invalidate::Args>),
+    Job(job::Args),
     Healthcheck(healthcheck::Args),
     /// Print completions for a shell: `source <(hydrant completions bash)`.
     Completions {
@@ -80,6 +85,8 @@ fn dispatch(command: Command, env: &BTreeMap<String, String>, out: &mut Out<'_>)
         Command::Check(args) => check::run(&args, env, out),
         Command::Demo(args) => demo::run(&args, env, out),
         Command::Prehydrate(args) => prehydrate::run(args, env, out),
+        Command::Invalidate(args) => invalidate::run(*args, env, out),
+        Command::Job(args) => job::run(&args, env, out),
         Command::Healthcheck(args) => healthcheck::run(&args, env, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hydrant", &mut out.text);

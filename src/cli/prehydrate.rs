@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cli::exit::Exit;
+use crate::cli::named::{self, Named, pair};
 use crate::cli::{Out, block_on};
 use crate::domain::secret::Secret;
 use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Mode, Stated, Who};
@@ -111,27 +112,6 @@ fn table(answer: &Answer) -> String {
     text
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 fn member(text: &str) -> Result<AskMember, String> {
-    let (entity, params) = text.split_once(':').unwrap_or((text, ""));
-    let params: Result<BTreeMap<_, _>, _> = params.split(',').filter(|p| !p.is_empty()).map(pair).collect();
-    Ok(AskMember { entity: entity.to_owned(), params: params? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_are_written_as_entity_and_parameters() {
-        let parsed = member("oauth:userId=7,provider=a:b=c").expect("well formed");
-        assert_eq!(parsed.entity, "oauth");
-        assert_eq!(parsed.params.get("provider").map(String::as_str), Some("a:b=c"));
-        assert!(member("user").expect("well formed").params.is_empty());
-        assert!(member("user:7").is_err());
-    }
+    named::named(text).map(|Named { name, params }| AskMember { entity: name, params })
 }

@@ -8,6 +8,14 @@ use std::time::Duration;
 pub enum Kind {
     InvalidField,
     UnknownEntity,
+    UnknownAlias,
+    /// A key or pattern that no declared entity has.
+    ForeignKey,
+    /// A given value that must not be cached, or cannot be read.
+    ValueRefused,
+    UnknownJob,
+    /// An alias that leads to no member: its key is gone, and the source cannot say.
+    MemberUnresolved,
     Unauthenticated,
     PermissionDenied,
     /// Too busy: try again after a while.
@@ -18,6 +26,9 @@ pub enum Kind {
     /// In this version, not in this sidecar's configuration.
     NotConfigured,
     StoreUnavailable,
+    /// An invalidation could be neither finished nor recorded.
+    JournalUnavailable,
+    ShuttingDown,
     Deadline,
     TooLarge,
     Internal,

@@ -3,6 +3,9 @@
 //! It dials one endpoint, `http://127.0.0.1:4770` or `unix:/run/hydrant.sock`, gives every call a deadline, and turns
 //! answers into plain data. An app should fail open: an error from here is never a reason to fail a login.
 
+pub mod invalidate;
+pub mod job;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

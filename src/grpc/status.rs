@@ -31,9 +31,14 @@ const MALFORMED: Face = Face {
     retry: None,
 };
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 19] = [
     Kind::InvalidField,
     Kind::UnknownEntity,
+    Kind::UnknownAlias,
+    Kind::ForeignKey,
+    Kind::ValueRefused,
+    Kind::UnknownJob,
+    Kind::MemberUnresolved,
     Kind::TooLarge,
     Kind::Unauthenticated,
     Kind::PermissionDenied,
@@ -42,6 +47,8 @@ const KINDS: [Kind; 12] = [
     Kind::NotConfigured,
     Kind::NotBuilt,
     Kind::StoreUnavailable,
+    Kind::JournalUnavailable,
+    Kind::ShuttingDown,
     Kind::Deadline,
     Kind::Internal,
 ];
@@ -117,6 +124,27 @@ const fn face(kind: Kind) -> Face {
         Kind::UnknownEntity => {
             (Code::InvalidArgument, ErrorReason::UnknownEntity, "the configuration declares no such entity", None)
         }
+        Kind::UnknownAlias => {
+            (Code::InvalidArgument, ErrorReason::UnknownAlias, "the entity declares no such alias", None)
+        }
+        Kind::ForeignKey => (
+            Code::InvalidArgument,
+            ErrorReason::ForeignKey,
+            "a key or pattern lies under no declared prefix, or is one of hydrant's own",
+            None,
+        ),
+        Kind::ValueRefused => {
+            (Code::InvalidArgument, ErrorReason::ValueRefused, "the given value cannot be cached", None)
+        }
+        Kind::UnknownJob => {
+            (Code::NotFound, ErrorReason::UnknownJob, "there is no such job, or it ended more than an hour ago", None)
+        }
+        Kind::MemberUnresolved => (
+            Code::FailedPrecondition,
+            ErrorReason::MemberUnresolved,
+            "the member cannot be found by this alias: give its own parameters",
+            None,
+        ),
         Kind::TooLarge => {
             (Code::ResourceExhausted, ErrorReason::TooLarge, "the message is larger than this rpc takes", None)
         }
@@ -142,6 +170,13 @@ const fn face(kind: Kind) -> Face {
         Kind::StoreUnavailable => {
             (Code::Unavailable, ErrorReason::StoreUnavailable, "the store cannot be reached", later)
         }
+        Kind::JournalUnavailable => (
+            Code::Unavailable,
+            ErrorReason::JournalUnavailable,
+            "the invalidation could be neither finished nor recorded; it was attempted all the same",
+            later,
+        ),
+        Kind::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, "this sidecar is ending", later),
         Kind::Deadline => {
             (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed and there was nothing to answer", None)
         }
@@ -213,6 +248,11 @@ mod tests {
             [
                 "InvalidField INVALID_ARGUMENT INVALID_FIELD",
                 "UnknownEntity INVALID_ARGUMENT UNKNOWN_ENTITY",
+                "UnknownAlias INVALID_ARGUMENT UNKNOWN_ALIAS",
+                "ForeignKey INVALID_ARGUMENT FOREIGN_KEY",
+                "ValueRefused INVALID_ARGUMENT VALUE_REFUSED",
+                "UnknownJob NOT_FOUND UNKNOWN_JOB",
+                "MemberUnresolved FAILED_PRECONDITION MEMBER_UNRESOLVED",
                 "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
                 "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",
                 "PermissionDenied PERMISSION_DENIED PERMISSION_DENIED",
@@ -221,6 +261,8 @@ mod tests {
                 "NotConfigured FAILED_PRECONDITION NOT_CONFIGURED",
                 "NotBuilt UNIMPLEMENTED NOT_BUILT",
                 "StoreUnavailable UNAVAILABLE STORE_UNAVAILABLE",
+                "JournalUnavailable UNAVAILABLE JOURNAL_UNAVAILABLE",
+                "ShuttingDown UNAVAILABLE SHUTTING_DOWN",
                 "Deadline DEADLINE_EXCEEDED DEADLINE",
                 "Internal INTERNAL INTERNAL",
             ]

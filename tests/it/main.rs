@@ -4,6 +4,7 @@
 mod commands;
 mod cookies;
 mod door;
+mod door_guards;
 mod flows;
 mod probes;
 mod process;
