@@ -18,6 +18,7 @@ use crate::admin::{self, Admin, Probes};
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
+use crate::domain::habits::Habits;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::source::Source;
@@ -29,6 +30,7 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
+use crate::local::habits::MemoryHabits;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::identity::Identity;
@@ -75,10 +77,10 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let (phase, serving) = phase::channel();
         let mut registry = telemetry::metrics::registry(clock);
-        tracing::info!(version = VERSION, group, "starting");
+        tracing::info!(version = VERSION, group = %group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let store = store_of(store, &tasks, &random, &mut registry);
+        let (store, habits) = store_of(store, &tasks, &random, &mut registry);
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
         let settings = Live::new(sources.settings(&live)?);
@@ -86,8 +88,18 @@ impl App {
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
-        let prehydrate =
-            Prehydrate::new(live.prehydrate, cookies, settings.clone(), filler, tasks.clone(), &random, plans);
+        let tools = prehydrate::Tools {
+            cookies,
+            live: settings.clone(),
+            filler,
+            habits,
+            group,
+            clock,
+            random: random.clone(),
+            tasks: tasks.clone(),
+            metrics: plans,
+        };
+        let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
@@ -158,12 +170,22 @@ impl App {
     }
 }
 
-fn store_of(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> Arc<dyn Store> {
+/// One thing that holds values and histories, seen from both sides.
+fn store_of(
+    store: config::Store,
+    tasks: &Tasks,
+    random: &Random,
+    registry: &mut Registry,
+) -> (Arc<dyn Store>, Arc<dyn Habits>) {
     match store {
         config::Store::Redis(config) => {
-            remote::build(*config, tasks, random.clone(), remote::metrics::Metrics::register(registry))
+            let metrics = remote::metrics::Metrics::register(registry);
+            let remote = remote::build(*config, tasks, random.clone(), metrics);
+            (remote.clone(), remote)
         }
-        config::Store::Memory(bounds) => Arc::new(MemoryStore::new(bounds, random.clone())),
+        config::Store::Memory(bounds) => {
+            (Arc::new(MemoryStore::new(bounds, random.clone())), Arc::new(MemoryHabits::default()))
+        }
     }
 }
 

@@ -22,6 +22,8 @@ use crate::prehydrate::request::{
     Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait, Who, Why,
 };
 
+pub mod record;
+
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;
 const MAX_PARAMS: usize = 16;

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::domain::entity::Name;
+use crate::prehydrate::access::Found;
 use crate::prehydrate::identity::refusal::Why;
 use crate::prehydrate::request::Status;
 
@@ -22,6 +24,7 @@ pub struct Metrics {
     histories: Family<HistoryLabels, Counter>,
     foreign_fields: Counter,
     reads: Family<ReadLabels, Counter>,
+    accesses: Family<AccessLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -36,6 +39,12 @@ struct CookieLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HistoryLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AccessLabels {
+    entity: String,
     result: &'static str,
 }
 
@@ -62,6 +71,7 @@ impl Metrics {
             histories: Family::default(),
             foreign_fields: Counter::default(),
             reads: Family::default(),
+            accesses: Family::default(),
         };
         // A status that never came is a zero, not a hole.
         for status in Status::ALL {
@@ -83,6 +93,8 @@ impl Metrics {
         registry.register("history_foreign_fields", help, metrics.foreign_fields.clone());
         let help = "Reads that applications told of: taken, or dropped because too many waited";
         registry.register("reads", help, metrics.reads.clone());
+        let help = "Reads that applications told of, by entity and by whether the key was there";
+        registry.register("accesses", help, metrics.accesses.clone());
         registry.register("calls", "Prehydrate calls that were served, by status", metrics.calls.clone());
         let help = "Cookies that were shown: accepted, or the cause for which they were not";
         registry.register("cookies", help, metrics.cookies.clone());
@@ -101,6 +113,14 @@ impl Metrics {
 
     pub fn history_failed(&self) {
         self.histories.get_or_create(&HistoryLabels { result: HISTORY_RESULTS[2] }).inc();
+    }
+
+    /// Told of as hit, miss or error; what was not told is no part of a hit rate.
+    pub fn access(&self, entity: &Name, found: Found, count: u32) {
+        if found != Found::Untold {
+            let labels = AccessLabels { entity: entity.to_string(), result: found.as_str() };
+            self.accesses.get_or_create(&labels).inc_by(u64::from(count));
+        }
     }
 
     pub fn read_told(&self, is_taken: bool) {

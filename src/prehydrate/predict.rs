@@ -11,7 +11,7 @@ use crate::domain::entity::{Member, Name};
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
 use crate::prehydrate::history::item::Item;
-use crate::prehydrate::request::{Exclusion, Reason};
+use crate::prehydrate::request::{Exclusion, Planned, Reason, Why};
 use crate::prehydrate::usefulness::Usefulness;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +141,12 @@ fn exclusion(
         Some(Exclusion::TimeCap)
     } else {
         None
+    }
+}
+
+impl Candidate {
+    pub fn planned(self) -> Planned {
+        Planned { member: self.member, why: Why { reason: self.reason, score: self.score } }
     }
 }
 

@@ -158,3 +158,48 @@ impl Waiting {
         self.samples.pop_first().map(|(_, sample)| sample)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(is_marked: bool) -> Sample {
+        Sample {
+            key: Key::new("profile:7").expect("a key"),
+            entity: Name::new("profile").expect("a name"),
+            subject: Pseudonym::new("shop", None, "7"),
+            item: Item::parse("profile"),
+            bytes: 100,
+            written: Instant::now(),
+            ttl: Duration::from_secs(60),
+            is_marked,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_marked_key_proves_that_nobody_read_it() {
+        let age = Duration::from_secs(45);
+        let of = |is_marked, touched| verdict(&sample(is_marked), touched, age);
+        let idle = |seconds| Touched::Idle(Duration::from_secs(seconds));
+        assert_eq!(of(true, idle(3_645)), Verdict::Unread);
+        assert_eq!(of(true, idle(44)), Verdict::Read, "right after the fill");
+        assert_eq!(of(false, idle(10)), Verdict::Read);
+        assert_eq!(of(false, idle(45)), Verdict::Unknown);
+        assert_eq!(of(true, Touched::Frequency(0)), Verdict::Unread);
+        assert_eq!(of(true, Touched::Frequency(1)), Verdict::Read);
+        assert_eq!(of(false, Touched::Frequency(5)), Verdict::Unknown);
+        assert_eq!(of(false, Touched::Frequency(6)), Verdict::Read);
+        assert_eq!(of(true, Touched::Unknown), Verdict::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_wait_in_the_order_of_their_ends_and_only_so_many() {
+        let mut waiting = Waiting::default();
+        waiting.add(Sample { ttl: Duration::from_secs(9), bytes: 2, ..sample(true) });
+        waiting.add(Sample { ttl: Duration::from_secs(3), bytes: 1, ..sample(true) });
+        let order: Vec<usize> = std::iter::from_fn(|| waiting.take()).map(|sample| sample.bytes).collect();
+        assert_eq!(order, [1, 2]);
+        (0..WAITING).for_each(|_| waiting.add(sample(true)));
+        assert!(!waiting.has_room());
+    }
+}

@@ -26,6 +26,7 @@ pub mod claim;
 pub mod connect;
 pub mod discover;
 pub mod error;
+pub mod habits;
 pub mod library;
 pub mod link;
 pub mod metrics;

@@ -20,6 +20,7 @@ use hydrant::grpc::server::{Door, Drained, serve};
 use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
 use hydrant::local;
+use hydrant::local::habits::MemoryHabits;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::prehydrate::{self, Prehydrate};
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 use crate::support::catalog::{catalog, draft, name, subject_draft};
+use crate::support::prehydration::{self, Parts};
 use crate::support::stub::StubSource;
 
 pub struct Running {
@@ -103,15 +105,10 @@ fn flow(
     let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
-    let config = prehydrate::Config {
-        always: vec![name("user")],
-        deadline: Duration::from_secs(4),
-        in_flight: 512,
-        queue: Duration::from_millis(20),
-        items: 16,
-    };
-    let metrics = prehydrate::metrics::Metrics::register(registry);
-    Prehydrate::new(config, Cookies::new(None, Clock::System), live, filler, tasks.clone(), random, metrics)
+    let config = prehydration::config(vec![name("user")], 512);
+    let habits = Arc::new(MemoryHabits::default());
+    let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
+    prehydration::start(config, parts, tasks, random, registry)
 }
 
 impl Running {

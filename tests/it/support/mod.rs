@@ -6,6 +6,7 @@ pub mod cookies;
 pub mod door;
 pub mod origin;
 pub mod peer;
+pub mod prehydration;
 pub mod redis;
 pub mod sidecar;
 pub mod store;
