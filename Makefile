@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format tidy contract deny ci bench generate fuzz advisories
+.PHONY: help demo examples test consistency lint format tidy contract deny ci bench generate fuzz advisories
 
 # scripts/prepare puts them there, and pins their versions.
 BUF := target/tools/bin/buf
@@ -18,16 +18,29 @@ demo: ## a login before and after Hydrant; needs nothing but Rust
 	@cargo build --locked # says what it does: the first time it takes minutes
 	@cargo run --quiet --locked -- demo
 
+examples: ## run every example on real servers, and check what each promises
+	scripts/prepare examples
+	cargo build --locked
+	for run in examples/*/run.sh; do HYDRANT=$${CARGO_TARGET_DIR:-$$PWD/target}/debug/hydrant "$$run"; done
+
 # Most tests wait for servers rather than compute, so more of them than there are processors run side by side.
 test: ## install what the tests need, then run them all
 	scripts/prepare test
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked
+
+# FAULT: a name, several after commas, `ci` (the default) or `all`; FOR: seconds of each; MUTANT: Hydrant broken in that way,
+# which must be found; INVALIDATE=app: by an application's own DEL; LONG=1: all of it, five minutes each; SEED.
+consistency: ## promises against real faults: FAULT=… FOR=<seconds> MUTANT=… INVALIDATE=app LONG=1
+	scripts/prepare test
+	cargo test --quiet --locked --test consistency $(if $(MUTANT),--features mutants) -- --fault "$(or $(FAULT),$(if $(LONG),all))" \
+		--for "$(FOR)" --mutant "$(MUTANT)" --invalidate "$(INVALIDATE)" --seed "$(SEED)" $(if $(LONG),--long)
 
 lint: ## formatting, house rules, contract, licences, clippy; the quickest first
 	scripts/prepare lint
 	cargo fmt --check
 	@$(MAKE) --no-print-directory tidy contract deny
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test consistency --features mutants -- -D warnings
 
 format: ## rewrite the sources as rustfmt wants them
 	cargo fmt

@@ -6,7 +6,7 @@
 //! ```text
 //! 4  main → cli → app → config                      names every module; nothing names them
 //! 3  grpc admin | remote local source | telemetry   doors and hands
-//! 2  prehydrate                                     flows: decide what happens
+//! 2  prehydrate invalidate                          flows: decide what happens
 //! 1  fill                                           claim, fetch, commit
 //! 0  domain, tasks                                  words, pure decisions; the one place that spawns
 //! ```
@@ -18,6 +18,7 @@ pub mod config;
 pub mod domain;
 pub mod fill;
 pub mod grpc;
+pub mod invalidate;
 pub mod local;
 pub mod prehydrate;
 pub mod remote;

@@ -24,7 +24,7 @@ use lexer::File;
 const FLOORS: &[&[&str]] = &[
     &["domain", "tasks"],
     &["fill"],
-    &["prehydrate"],
+    &["prehydrate", "invalidate"],
     &["grpc", "admin", "remote", "local", "source", "telemetry"],
     &["config"],
     &["app"],
@@ -140,10 +140,11 @@ fn papers() -> Vec<String> {
         .collect()
 }
 
-/// The files with this extension, at or below the path.
+/// The files with this extension, at or below the path, without what was built or installed there.
 fn walk(path: &Path, extension: &str) -> Vec<String> {
     if path.is_dir() {
-        let wanted = entries(path).into_iter().filter(|path| !path.ends_with("target"));
+        let made = ["target", "node_modules", ".venv"];
+        let wanted = entries(path).into_iter().filter(|path| !made.iter().any(|name| path.ends_with(name)));
         return wanted.flat_map(|path| walk(&path, extension)).collect();
     }
     let name = path.to_str().expect("paths of the repository are UTF-8").replace('\\', "/");

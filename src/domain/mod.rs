@@ -16,6 +16,7 @@ pub mod journal;
 pub mod json;
 pub mod key;
 pub mod member_version;
+pub mod mutant;
 pub mod outcome;
 pub mod phase;
 pub mod projection;

@@ -1,9 +1,12 @@
 //! Randomness as an argument: from the operating system in a running sidecar, from a seed in tests.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use crate::domain::mutant::{self, Mutant};
 
 /// Cloning shares the generator. The lock is held for a few nanoseconds and never across an await.
 #[derive(Clone, Debug)]
@@ -24,6 +27,9 @@ impl Random {
     }
 
     pub fn nonce(&self) -> Nonce {
+        if mutant::on(Mutant::M3CounterNonces) {
+            return Nonce::counted();
+        }
         Nonce(self.with(|rng| rng.random()))
     }
 
@@ -47,6 +53,12 @@ impl Random {
 }
 
 impl Nonce {
+    /// What a nonce must not be (M3): out of a counter so short that others soon give the same.
+    fn counted() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        Self([NEXT.fetch_add(1, Ordering::Relaxed) % 4; 16])
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use redis::Value;
 
 use crate::domain::key::{Key, Sibling};
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::random::Nonce;
 use crate::domain::store::{
     Claim, ClaimAsk, ClaimMode, Claimed, Committed, Landing, Refusal, Rules, StoreError, Write,
@@ -19,7 +20,7 @@ use crate::domain::store::{
 use crate::remote::library::{Functions, Script};
 use crate::remote::link::Link;
 use crate::remote::node::Node;
-use crate::remote::request::Decimal;
+use crate::remote::request::{Decimal, Op, Request};
 
 /// A claim that is held, and where.
 struct Held {
@@ -112,9 +113,20 @@ impl Held {
         });
     }
 
+    /// What a claim must not do (M1): stand again because it wants to.
+    async fn seize(&self) -> Result<Value, StoreError> {
+        let request = Request::one(&[b"SET", &self.guard, &self.token]);
+        self.node.call_on(&self.link, Op::Claim, request).await
+    }
+
     async fn settle(&self, script: Script, args: &[&[u8]]) -> Result<Committed, StoreError> {
         let keys = [self.guard.as_slice(), self.key.as_bytes()];
-        match self.functions.run(&self.node, &self.link, script, &keys, args).await {
+        if mutant::on(Mutant::M1NoClaim) {
+            self.seize().await?;
+        }
+        let fresh = mutant::on(Mutant::M7TokenSurvivesReconnect);
+        let link = if fresh { self.node.link().await? } else { self.link.clone() };
+        match self.functions.run(&self.node, &link, script, &keys, args).await {
             Ok(Value::Int(1)) => Ok(Committed::Written),
             Ok(Value::Int(0)) => Ok(Committed::Fenced),
             Ok(Value::Int(2)) => Ok(Committed::Kept),

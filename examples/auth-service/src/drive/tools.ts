@@ -1,0 +1,112 @@
+/** What the checks look through: the service's API, all of Redis, and the queries that Postgres has counted. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+
+const env = process.env;
+const FIGURES = `${env.WORK}/figures.json`;
+
+export const BASE = `http://127.0.0.1:${env.PORT}`;
+export const INTERNAL_TOKEN = env.INTERNAL_TOKEN!;
+export const redis = new Redis({ port: Number(env.REDIS_PORT), password: env.REDIS_PASSWORD, connectionName: 'drive' });
+export const database = new pg.Client({ connectionString: env.OBSERVER_URL });
+
+export interface Load {
+  name: string;
+  requestsPerSecond: number;
+  percentiles: Record<string, number>;
+  queries: number;
+  queriesPerMinute: number;
+}
+
+interface Figures {
+  checks: number;
+  failed: number;
+  person: { id: string; email: string; accessToken: string; refreshToken: string };
+  loads: Load[];
+}
+
+export const figures: Figures = existsSync(FIGURES)
+  ? JSON.parse(readFileSync(FIGURES, 'utf8'))
+  : { checks: 0, failed: 0, person: {}, loads: [] };
+
+export const saveFigures = () => writeFileSync(FIGURES, JSON.stringify(figures));
+
+export function check(what: string, held: boolean, seen = ''): void {
+  figures.checks += 1;
+  figures.failed += held ? 0 : 1;
+  console.log(`  ${held ? 'ok  ' : 'FAIL'}  ${what.padEnd(70)} ${seen}`);
+}
+
+export interface Reply {
+  status: number;
+  body: any;
+}
+
+export async function api(method: string, path: string, token = '', body?: object): Promise<Reply> {
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  const response = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
+  const text = await response.text();
+  return { status: response.status, body: text && JSON.parse(text) };
+}
+
+/** How many statements the app has sent to Postgres. */
+export async function queries(): Promise<number> {
+  const { rows } = await database.query(
+    "select coalesce(sum(calls), 0)::int as calls from pg_stat_statements where userid = 'app'::regrole",
+  );
+  return rows[0].calls;
+}
+
+export async function queriesOf(act: () => Promise<unknown>): Promise<number> {
+  const before = await queries();
+  await act();
+  return (await queries()) - before;
+}
+
+/** The commands that the app sends to Redis meanwhile; Hydrant's and our own are left out. */
+export async function commandsOf(act: () => Promise<unknown>): Promise<string[]> {
+  const monitor = await redis.monitor();
+  const seen: { source: string; command: string }[] = [];
+  let ended = () => {};
+  const end = new Promise<void>((resolve) => (ended = resolve));
+  monitor.on('monitor', (_time: string, command: string[], source: string) => {
+    if (command[0]?.toLowerCase() === 'echo') return ended();
+    seen.push({ source, command: command.join(' ') });
+  });
+  await act();
+  await redis.echo('the end');
+  await end;
+  monitor.disconnect();
+  const clients = String(await redis.call('CLIENT', 'LIST')).split('\n');
+  const theirs = clients.filter((client) => client.includes(' name=auth-service ')).map((client) => / addr=(\S+)/.exec(client)![1]);
+  return seen.filter(({ source }) => theirs.includes(source)).map(({ command }) => command);
+}
+
+/** Every byte there is in Redis, as text, Hydrant's own keys included. */
+export async function dump(): Promise<string> {
+  const read: Record<string, (key: string) => Promise<unknown>> = {
+    string: (key) => redis.get(key),
+    hash: (key) => redis.hgetall(key),
+    list: (key) => redis.lrange(key, 0, -1),
+    set: (key) => redis.smembers(key),
+    zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
+    stream: (key) => redis.xrange(key, '-', '+'),
+    none: async () => '',
+  };
+  const lines: string[] = [];
+  for await (const keys of redis.scanStream({ count: 1000 })) {
+    for (const key of keys) lines.push(`${key} ${JSON.stringify(await read[await redis.type(key)]!(key))}`);
+  }
+  return lines.join('\n');
+}
+
+export async function eventually(condition: () => Promise<boolean>, seconds = 5): Promise<boolean> {
+  const end = Date.now() + seconds * 1000;
+  while (!(await condition())) {
+    if (Date.now() > end) return false;
+    await pause(20);
+  }
+  return true;
+}
