@@ -51,6 +51,15 @@ impl Pseudonym {
         }
         Some(Self(bytes))
     }
+
+    /// One that was worked out before and written down.
+    pub const fn from_bytes(bytes: [u8; BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; BYTES] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Pseudonym {

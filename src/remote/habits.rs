@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
-use crate::domain::habits::{self, Habits, MAX_FIELDS, Reading, Update};
+use crate::domain::habits::{self, Habits, MAX_FIELDS, Reading, Touched, Update};
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::error;
-use crate::remote::request::{Decimal, Op};
+use crate::remote::request::{Decimal, Op, Request};
 use crate::remote::store::Remote;
 
 impl Habits for Remote {
@@ -24,7 +24,7 @@ impl Habits for Remote {
             let key = self.history_key(subject)?;
             let count = Decimal::new(MAX_FIELDS as u64);
             let command: [&[u8]; 5] = [b"HSCAN", key.as_bytes(), b"0", b"COUNT", count.as_bytes()];
-            reading(error::accepted(self.follow(Op::Habits, &key, &command).await?)?)
+            reading(self.one(Op::Habits, &key, &command).await?)
         }
         .boxed()
     }
@@ -37,11 +37,26 @@ impl Habits for Remote {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let key = self.history_key(subject)?;
-            for command in commands(&key, update, life) {
-                let parts: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
-                error::accepted(self.follow(Op::Habits, &key, &parts).await?)?;
+            let commands = commands(&key, update, life);
+            for reply in self.in_a_row(Op::Habits, &key, &commands).await? {
+                error::accepted(reply)?;
             }
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
+        async move {
+            let [idle, frequency]: [&[&[u8]]; 2] =
+                [&[b"OBJECT", b"IDLETIME", key.as_bytes()], &[b"OBJECT", b"FREQ", key.as_bytes()]];
+            // One of the two is refused, by the server's eviction policy.
+            let ([idle, frequency], _) = self.several(Op::Habits, key, [idle, frequency]).await?;
+            Ok(match (idle, frequency) {
+                (Value::Int(seconds), _) => Touched::Idle(Duration::from_secs(seconds.unsigned_abs())),
+                (_, Value::Int(often)) => Touched::Frequency(often.unsigned_abs()),
+                _ => Touched::Unknown,
+            })
         }
         .boxed()
     }
@@ -49,35 +64,36 @@ impl Habits for Remote {
 
 impl Remote {
     fn history_key(&self, subject: Pseudonym) -> Result<Key, StoreError> {
-        habits::key(self.group(), subject).map_err(|_too_long| StoreError::Refused(Refusal::Other))
+        habits::key(&self.shared.group, subject).map_err(|_too_long| StoreError::Refused(Refusal::Other))
     }
 }
 
-fn commands(key: &Key, update: &Update, life: Duration) -> Vec<Vec<Vec<u8>>> {
-    let on_key = |verb: &[u8]| vec![verb.to_vec(), key.as_bytes().to_vec()];
+fn commands(key: &Key, update: &Update, life: Duration) -> Vec<Request> {
     let mut commands = Vec::new();
     if update.from_scratch {
-        commands.push(on_key(b"DEL"));
+        commands.push(Request::one(&[b"DEL", key.as_bytes()]));
     } else if !update.remove.is_empty() {
-        let mut command = on_key(b"HDEL");
-        command.extend(update.remove.iter().map(|field| field.to_vec()));
-        commands.push(command);
+        let fields = update.remove.iter().map(|field| -> &[u8] { field });
+        commands.push(on_key(b"HDEL", key, fields));
     }
     if !update.set.is_empty() {
-        let mut command = on_key(b"HSET");
-        command.extend(update.set.iter().flat_map(|(field, value)| [field.clone().into_bytes(), value.clone().into_bytes()]));
-        commands.push(command);
+        let pairs = update.set.iter().flat_map(|(field, value)| [field.as_bytes(), value.as_bytes()]);
+        commands.push(on_key(b"HSET", key, pairs));
     }
-    let mut command = on_key(b"PEXPIRE");
-    command.push(Decimal::new(life.as_millis() as u64).as_bytes().to_vec());
-    commands.push(command);
+    commands.push(on_key(b"PEXPIRE", key, [Decimal::millis(life).as_bytes()]));
     commands
+}
+
+fn on_key<'a>(verb: &'a [u8], key: &'a Key, rest: impl IntoIterator<Item = &'a [u8]>) -> Request {
+    let parts: Vec<&[u8]> = [verb, key.as_bytes()].into_iter().chain(rest).collect();
+    Request::one(&parts)
 }
 
 fn reading(reply: Value) -> Result<Reading, StoreError> {
     let broken = StoreError::Refused(Refusal::Other);
     let Value::Array(parts) = reply else { return Err(broken) };
-    let (Some(Value::BulkString(cursor)), Some(Value::Array(flat)), 2) = (parts.first(), parts.get(1), parts.len()) else {
+    let (Some(Value::BulkString(cursor)), Some(Value::Array(flat)), 2) = (parts.first(), parts.get(1), parts.len())
+    else {
         return Err(broken);
     };
     let text = |value: &Value| match value {

@@ -133,7 +133,8 @@ impl Run {
             } else {
                 BROKEN_BY_APP
             }
-        } else if read.entity == Entity::Note && age < DECLARED_LAG + SLACK {
+        } else if read.entity == Entity::Note && (age < DECLARED_LAG + SLACK || self.way == Way::App) {
+            // An application's own delete cannot tell the next fill to distrust its source.
             (Verdict::Outside, "its source lags, as declared")
         } else {
             (Verdict::Violation, "read after it was acknowledged to be gone")

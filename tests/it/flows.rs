@@ -445,13 +445,7 @@ async fn cookies_are_read_by_what_is_configured_now() {
     let cookie = || shown(jwt("1", KEY, &claims("7")));
     let kind = async || world.prehydrate.run(cookie()).await.err().map(|error| error.kind);
     assert_eq!(kind().await, Some(Kind::NotConfigured));
-    let config = || prehydrate::Config {
-        always: vec![],
-        deadline: Duration::from_secs(4),
-        in_flight: 512,
-        queue: Duration::from_millis(20),
-        items: 16,
-    };
+    let config = || prehydration::config(vec![], 512);
     world.prehydrate.reconfigure(config(), Some(identity("1", KEY)));
     assert_eq!(kind().await, None);
     world.prehydrate.reconfigure(config(), Some(identity("2", OTHER)));

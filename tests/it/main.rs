@@ -12,6 +12,7 @@ mod references;
 mod remote_access;
 mod remote_cluster;
 mod remote_failover;
+mod remote_journal;
 mod remote_sentinel;
 mod remote_standalone;
 mod source_http;
