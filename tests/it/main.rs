@@ -6,6 +6,7 @@ mod cookies;
 mod door;
 mod door_guards;
 mod flows;
+mod prediction;
 mod probes;
 mod process;
 mod references;
