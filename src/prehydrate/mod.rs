@@ -29,13 +29,15 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::domain::clock::Clock;
-use crate::domain::entity::{Member, Name};
+use crate::domain::entity::{Entity, Member, Name};
 use crate::domain::error::Error;
 use crate::domain::habits::Habits;
+use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
+use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
 use crate::fill::Filler;
 use crate::fill::settings::{Live, Settings};
@@ -48,8 +50,8 @@ use crate::prehydrate::plan::Plan;
 use crate::prehydrate::predict::Candidate;
 use crate::prehydrate::queue::Queue;
 use crate::prehydrate::record::Recorder;
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Why};
-use crate::prehydrate::run::{Growth, Joined, PlanId, Run, Runs};
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Who, Why};
+use crate::prehydrate::run::{Growth, Joined, PlanId, Predicted, Run, Runs};
 use crate::prehydrate::sampler::Samples;
 use crate::prehydrate::usefulness::Sampling;
 use crate::prehydrate::work::Work;
@@ -109,6 +111,7 @@ struct Login {
     name: Pseudonym,
     freshness: Freshness,
     trace: TraceContext,
+    accepted: Instant,
 }
 
 impl Prehydrate {
@@ -116,7 +119,7 @@ impl Prehydrate {
     pub fn start(config: Config, tools: Tools) -> Self {
         let Tools { cookies, live, filler, habits, group, clock, random, tasks, metrics } = tools;
         let queue = Queue::new(config.in_flight, config.queue);
-        let runs = Runs::new(u64::from_le_bytes(random.bytes()));
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.tally().clone());
         let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
         let (samples, sampled) = sampler::channel();
         let recorder = config.history.map(|kept| {
@@ -140,12 +143,17 @@ impl Prehydrate {
         self.cookies.replace(identity);
     }
 
+    /// Who a call is about, for the flow beside this one: a logout shows the same cookies.
+    pub fn identify(&self, who: Who) -> Result<Subject, Error> {
+        self.cookies.subject(who, &self.metrics)
+    }
+
     /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served.
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
         let Request { who, members, wait, freshness, trace } = request;
-        let subject = self.cookies.subject(who, &self.metrics)?;
-        let login = Login { name: self.learner.name_of(&subject), subject, freshness, trace };
+        let subject = self.identify(who)?;
+        let login = Login { name: self.learner.name_of(&subject), subject, freshness, trace, accepted: started };
         let config = self.config.load_full();
         let settings = self.live.get();
         let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;
@@ -185,6 +193,18 @@ impl Prehydrate {
         Ok(Report { elapsed: started.elapsed(), ..answer })
     }
 
+    /// The keys of all that is the subject's own. Once one of them is invalidated (a logout does so with all) a plan
+    /// from before is not joined any more.
+    fn own_keys(&self, subject: &Subject) -> Vec<Key> {
+        let settings = self.live.get();
+        let own = settings.catalog.entities().filter(|entity| entity.follows_from_subject());
+        let member = |entity: &Arc<Entity>| {
+            let params = entity.complete(subject, &Params::default());
+            settings.catalog.member(entity.name().as_str(), params).ok()
+        };
+        own.filter_map(member).map(|member| member.key).collect()
+    }
+
     /// Joins the same plan if it is under way, else queues this one. Returns as soon as that is certain.
     fn begin(
         &self,
@@ -193,7 +213,7 @@ impl Prehydrate {
         plan: Plan,
         habits: Option<history::Config>,
     ) -> Result<(Status, Arc<Run>), queue::Full> {
-        let predicted = habits.map(|_| login.name);
+        let predicted = habits.map(|_| Predicted { subject: login.name, own: self.own_keys(&login.subject) });
         let growth = if predicted.is_some() { Growth::Ahead } else { Growth::Over };
         let id = PlanId::new(&plan, login.subject.session(), login.freshness, predicted);
         let now = Instant::now();

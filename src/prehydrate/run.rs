@@ -13,6 +13,7 @@ use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
+use crate::fill::tally::{Stamp, Tally};
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::request::{Freshness, Planned, Why};
 
@@ -20,6 +21,7 @@ use crate::prehydrate::request::{Freshness, Planned, Why};
 /// beside them is predicted of the same subject.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PlanId {
+    /// What it fills; of one that is predicted, whatever it may turn out to fill of the subject's own.
     keys: Vec<Key>,
     session: Option<Secret>,
     refresh: bool,
@@ -31,9 +33,12 @@ pub struct PlanId {
 pub struct Runs {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<HashMap<PlanId, Arc<Run>, Xxh3Builder>>>,
+    tally: Tally,
 }
 
 pub struct Run {
+    /// From before it began: once one of its keys is invalidated it is not joined any more.
+    stamp: Stamp,
     /// Held for one step.
     lines: Mutex<Lines>,
     progress: watch::Sender<Progress>,
@@ -77,20 +82,31 @@ pub enum Joined<T> {
 pub struct Entry {
     runs: Runs,
     id: PlanId,
+    stamp: Stamp,
+}
+
+/// Whose habits a plan follows, and what of the subject's own it may fill.
+pub struct Predicted {
+    pub subject: Pseudonym,
+    pub own: Vec<Key>,
 }
 
 impl PlanId {
-    pub fn new(plan: &Plan, session: Option<&Secret>, freshness: Freshness, predicted: Option<Pseudonym>) -> Self {
+    pub fn new(plan: &Plan, session: Option<&Secret>, freshness: Freshness, predicted: Option<Predicted>) -> Self {
         let mut keys: Vec<Key> = plan.fills.iter().map(|planned| planned.member.key.clone()).collect();
+        let predicted = predicted.map(|Predicted { subject, own }| {
+            keys.extend(own);
+            subject
+        });
         keys.sort();
         Self { keys, session: session.cloned(), refresh: freshness == Freshness::Refresh, predicted }
     }
 }
 
 impl Runs {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, tally: Tally) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)) }
+        Self { map: Arc::new(Mutex::new(map)), tally }
     }
 
     /// Joins the same plan if it is under way. Else this is the first, provided that `admit` finds it a place: that is
@@ -103,13 +119,15 @@ impl Runs {
         admit: impl FnOnce() -> Result<T, E>,
     ) -> Result<Joined<T>, E> {
         let mut map = self.lock();
-        if let Some(run) = map.get(&id) {
-            return Ok(Joined::Another(run.clone()));
+        let stamp = self.tally.stamp(&id.keys);
+        match map.get(&id) {
+            Some(run) if run.stamp == stamp => return Ok(Joined::Another(run.clone())),
+            Some(_) | None => {}
         }
         let place = admit()?;
-        let run = Arc::new(Run::new(planned.to_vec(), growth));
+        let run = Arc::new(Run::new(planned.to_vec(), growth, stamp));
         map.insert(id.clone(), run.clone());
-        Ok(Joined::First { run, entry: Entry { runs: self.clone(), id }, place })
+        Ok(Joined::First { run, entry: Entry { runs: self.clone(), id, stamp }, place })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PlanId, Arc<Run>, Xxh3Builder>> {
@@ -119,16 +137,20 @@ impl Runs {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.runs.lock().remove(&self.id);
+        let mut map = self.runs.lock();
+        // Since an invalidation another plan may stand under this name.
+        if map.get(&self.id).is_some_and(|run| run.stamp == self.stamp) {
+            map.remove(&self.id);
+        }
     }
 }
 
 impl Run {
-    fn new(planned: Vec<Planned>, growth: Growth) -> Self {
+    fn new(planned: Vec<Planned>, growth: Growth, stamp: Stamp) -> Self {
         let progress = Progress { open: planned.len(), is_whole: growth == Growth::Over };
         let settled = vec![None; planned.len()];
         let lines = Mutex::new(Lines { planned, settled });
-        Self { lines, progress: watch::Sender::new(progress), started: Instant::now() }
+        Self { stamp, lines, progress: watch::Sender::new(progress), started: Instant::now() }
     }
 
     /// Adds what was predicted, and answers where its first item stands. The plan is whole then.
@@ -175,5 +197,35 @@ impl Run {
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn join(runs: &Runs, keys: &[&str]) -> Joined<()> {
+        let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
+        let id = PlanId { keys, session: None, refresh: false, predicted: None };
+        runs.join(id, &[], Growth::Over, || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
+    }
+
+    #[test]
+    fn a_plan_from_before_an_invalidation_is_not_joined_after_it() {
+        let tally = Tally::new(1);
+        let runs = Runs::new(1, tally.clone());
+        let Joined::First { entry: before, .. } = join(&runs, &["a", "b"]) else { panic!("nobody is at it") };
+        let Joined::First { entry: other, .. } = join(&runs, &["c"]) else { panic!("nobody is at it") };
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)));
+        tally.count(&[Key::new("b").expect("a good key")]);
+        let Joined::First { entry: after, .. } = join(&runs, &["a", "b"]) else { panic!("it is from before") };
+        assert!(matches!(join(&runs, &["c"]), Joined::Another(_)), "another plan is as it was");
+        drop(before);
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)), "the old one takes its own entry only");
+        drop((after, other));
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::First { .. }));
+        assert!(runs.lock().is_empty());
     }
 }

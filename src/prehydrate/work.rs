@@ -118,13 +118,31 @@ impl Prehydrate {
             return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
         };
         let is_marked = self.random.unit() < work.config.sampling.marked;
-        let filling = self.filler.fill(job(settings, &work.login, member.clone(), work.deadline));
+        let filling = self.filler.fill(self.job(settings, &work.login, member.clone(), work.deadline));
         let resource = match AssertUnwindSafe(filling).catch_unwind().await {
             Ok(resource) => resource,
             Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
         };
         self.learn_from(work, &resource, is_marked);
         resource
+    }
+
+    fn job(&self, settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
+        let renew_below = member.entity.ttl().renew_below();
+        let mode = match login.freshness {
+            Freshness::Keep => ClaimMode::Miss { renew_below },
+            Freshness::Refresh => ClaimMode::Refresh,
+        };
+        Job {
+            settings: settings.clone(),
+            member,
+            owner: Some(self.filler.owner(&login.subject)),
+            session: login.subject.session().cloned(),
+            mode,
+            trace: login.trace,
+            accepted: login.accepted,
+            deadline,
+        }
     }
 
     /// Notes what the fill cost, and has some of what was written looked at later.
@@ -146,14 +164,4 @@ impl Prehydrate {
             });
         }
     }
-}
-
-fn job(settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
-    let renew_below = member.entity.ttl().renew_below();
-    let mode = match login.freshness {
-        Freshness::Keep => ClaimMode::Miss { renew_below },
-        Freshness::Refresh => ClaimMode::Refresh,
-    };
-    let session = login.subject.session().cloned();
-    Job { settings: settings.clone(), member, session, mode, trace: login.trace, deadline }
 }

@@ -48,13 +48,11 @@ impl Habits for Remote {
 
     fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
         async move {
-            let [idle, frequency]: [&[&[u8]]; 2] =
-                [&[b"OBJECT", b"IDLETIME", key.as_bytes()], &[b"OBJECT", b"FREQ", key.as_bytes()]];
+            let asks = [b"IDLETIME".as_slice(), b"FREQ"].map(|what| Request::one(&[b"OBJECT", what, key.as_bytes()]));
             // One of the two is refused, by the server's eviction policy.
-            let ([idle, frequency], _) = self.several(Op::Habits, key, [idle, frequency]).await?;
-            Ok(match (idle, frequency) {
-                (Value::Int(seconds), _) => Touched::Idle(Duration::from_secs(seconds.unsigned_abs())),
-                (_, Value::Int(often)) => Touched::Frequency(often.unsigned_abs()),
+            Ok(match &self.in_a_row(Op::Habits, key, &asks).await?[..] {
+                [Value::Int(seconds), _] => Touched::Idle(Duration::from_secs(seconds.unsigned_abs())),
+                [_, Value::Int(often)] => Touched::Frequency(often.unsigned_abs()),
                 _ => Touched::Unknown,
             })
         }

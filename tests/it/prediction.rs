@@ -182,7 +182,6 @@ async fn what_a_user_reads_is_filled_at_the_next_logins_and_what_nobody_reads_is
     let known = sidecar.login("7", &[]).await;
     assert_eq!(filled(&known), ["h:orders:7", "h:product:A-1", "h:profile:7", "h:wishlist:7"], "{known:?}");
     assert_eq!(origin.calls("/offers"), 0);
-    
 }
 
 #[tokio::test]

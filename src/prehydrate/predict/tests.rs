@@ -13,7 +13,7 @@ fn name(text: &str) -> Name {
 
 fn entity(text: &str, source: &str) -> Entity {
     let path = Template::parse("/things/{id}").expect("a path");
-    let load = Load { source: name(source), path, credential: Credential::Service };
+    let load = Load { source: name(source), path, credential: Credential::Service, lag: None };
     let draft = Draft {
         load: Some(load),
         scope: crate::domain::entity::Scope::Subject,
