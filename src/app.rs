@@ -101,7 +101,7 @@ impl App {
         let config = invalidate::Config { pod: pod(env), ..invalidate };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await?;
+        invalidate.start().await.context("the spool cannot be read")?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {
