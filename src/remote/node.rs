@@ -400,4 +400,4 @@ impl Stand {
 
 #[cfg(test)]
 #[path = "node_tests.rs"]
-mod tests;
+pub mod tests;
