@@ -33,6 +33,15 @@ impl Pseudonym {
         bytes.copy_from_slice(&digest.as_ref()[..BYTES]);
         Self(bytes)
     }
+
+    /// One that was worked out before and written down.
+    pub const fn from_bytes(bytes: [u8; BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; BYTES] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Pseudonym {

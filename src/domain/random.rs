@@ -53,6 +53,11 @@ impl Random {
 }
 
 impl Nonce {
+    /// One that was drawn before and written down.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// What a nonce must not be (M3): out of a counter so short that others soon give the same.
     fn counted() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);

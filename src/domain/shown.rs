@@ -5,7 +5,9 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::domain::catalog::Catalog;
 use crate::domain::entity::Member;
+use crate::domain::key::Key;
 use crate::domain::template::Params;
 
 /// Hex digits of a shown hash: 64 bits, so that two of a million members hardly ever look alike.
@@ -25,6 +27,18 @@ pub fn key(member: &Member) -> String {
         return member.entity.key().show(&params(member));
     }
     text(member.key.as_bytes())
+}
+
+/// Any key, whosever it is. One that no template makes any more may have held a secret, so it is shown as a hash.
+pub fn any_key(catalog: &Catalog, key: &Key) -> String {
+    let written = text(key.as_bytes());
+    let Some(found) = catalog.find(&written) else { return hash(&written) };
+    if !found.entity.is_secret() {
+        return written;
+    }
+    let alias = found.alias.and_then(|name| found.entity.aliases().iter().find(|alias| alias.name == *name));
+    let template = alias.map_or(found.entity.key(), |alias| &alias.key);
+    template.show(&found.params.iter().map(|(name, value)| (name, hash(value))).collect())
 }
 
 pub fn hash(value: &str) -> String {

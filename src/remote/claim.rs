@@ -135,6 +135,12 @@ impl Held {
         });
     }
 
+    /// What a claim must not do (M1): stand again because it wants to.
+    async fn seize(&self) -> Result<Value, StoreError> {
+        let request = Request::one(&[b"SET", &self.guard, &self.token]);
+        self.node.call_on(&self.link, Op::Claim, request).await
+    }
+
     fn keys(&self) -> [&[u8]; 2] {
         [&self.guard, self.key.as_bytes()]
     }
@@ -164,12 +170,6 @@ impl Held {
             aliases: aliases.unsigned_abs() as usize,
             confirmation: (*aliases > 0).then(|| lane::confirmation([carrier])),
         })
-    }
-
-    /// What a claim must not do (M1): stand again because it wants to.
-    async fn seize(&self) -> Result<Value, StoreError> {
-        let request = Request::one(&[b"SET", &self.guard, &self.token]);
-        self.node.call_on(&self.link, Op::Claim, request).await
     }
 
     /// Runs one of the scripts that use the claim up; no reply where the claim is gone with its connection.

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use redis::Value;
 use tokio::time::Instant;
 
+use crate::domain::key::Key;
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::lane::Carrier;
 use crate::remote::library::Script;
@@ -107,6 +108,38 @@ impl Remote {
             node = next.ok_or(StoreError::Refused(Refusal::Moved))?;
         }
         Err(StoreError::Refused(Refusal::Moved))
+    }
+
+    /// One single-key command, after its redirects; its reply alone.
+    pub async fn one(&self, op: Op, key: &Key, command: &[&[u8]]) -> Result<Value, StoreError> {
+        self.follow(op, key.slot(), &Request::one(command)).await.map(|(reply, _carrier)| reply)
+    }
+
+    /// Some commands on one slot in one request, and each by itself where it was redirected. What carried them is told
+    /// of the whole: where one was redirected, of the last.
+    pub async fn several<const N: usize>(
+        &self,
+        op: Op,
+        key: &Key,
+        commands: [&[&[u8]]; N],
+    ) -> Result<([Value; N], Carrier), StoreError> {
+        let mut request = Request::default();
+        commands.iter().for_each(|command| request.push(command));
+        let node = self.topology.owner(key.slot()).await?;
+        let (replies, mut carrier) = call(&node, op, key.slot(), request).await?;
+        let odd = StoreError::Refused(Refusal::Other);
+        let mut replies = <[Value; N]>::try_from(replies).map_err(|_other| odd)?;
+        for (reply, command) in replies.iter_mut().zip(commands) {
+            if error::redirect(reply, &node.address).is_some() {
+                (*reply, carrier) = self.follow(op, key.slot(), &Request::one(command)).await?;
+            }
+        }
+        Ok((replies, carrier))
+    }
+
+    /// Who owns the key's slot.
+    pub async fn owner(&self, key: &Key) -> Result<Address, StoreError> {
+        self.topology.owner(key.slot()).await.map(|node| node.address.clone())
     }
 
     /// Runs a script at the owner of a slot. It is refused where the slot moves: no script follows a redirect.

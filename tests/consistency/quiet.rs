@@ -103,8 +103,9 @@ async fn compare(stage: &Stage, run: &Run, quiet: &mut Quiet) {
             quiet.compared += 1;
             let Some(wrong) = wrong(run, entity, &key, &value) else { continue };
             let is_alias = !key.starts_with(&format!("{}:id:", entity.name()));
-            let unswept = entity == Entity::Price && run.way == Way::App;
-            if run.leeway.unreplicated || unswept || (is_alias && run.leeway.index_lost) {
+            // An application sweeps nothing, and tells nobody that a source may lag.
+            let alone = run.way == Way::App && matches!(entity, Entity::Price | Entity::Note);
+            if run.leeway.unreplicated || alone || (is_alias && run.leeway.index_lost) {
                 quiet.outside += 1;
             } else {
                 quiet.wrong += 1;

@@ -1,0 +1,389 @@
+//! What is left to remove of one intent. Each attempt takes off what went well, so that trying again costs only what
+//! failed; what the intent says stays as it is, and another sidecar may begin from its beginning.
+//!
+//! The order is the promise: a key and its claim go before its index is read, and what the index names goes after it. A
+//! subject is buried before its tag is read. A chunk counts as done when the replicas know of it; until then it is left,
+//! because a failover brings back what they did not hear of.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join;
+use futures_util::{StreamExt, stream};
+
+use crate::domain::key::Key;
+use crate::domain::pseudonym::Pseudonym;
+use crate::domain::random::Nonce;
+use crate::domain::removal::{Erased, Erasure, Mark, TagPlace};
+use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
+use crate::domain::tag::Tag;
+use crate::invalidate::intent::{Intent, Item, TagName};
+use crate::invalidate::request::{Cause, Mode};
+use crate::invalidate::rules;
+use crate::invalidate::tally::Tally;
+use crate::invalidate::tools::Tools;
+
+/// Keys of one request to the store: a node is busy with them for well under a millisecond.
+const CHUNK: usize = 256;
+/// Keys softened at once; each is a command of its own.
+const SOFTENED_AT_ONCE: usize = 64;
+/// How long a subject's tombstone stands: no plan that was drawn up before a logout is still waiting after it.
+const BURIED_FOR: Duration = Duration::from_secs(60);
+
+pub struct Todo {
+    nonce: Nonce,
+    mode: Mode,
+    burials: Vec<Pseudonym>,
+    /// Members' own keys, and keys that stand for themselves.
+    primaries: Vec<Piece>,
+    /// Aliases whose member's key is gone.
+    aliases: Vec<Piece>,
+    softs: Vec<Soft>,
+    tags: Vec<Reading>,
+    /// What was removed of shared entities, for weeding.
+    weeds: Vec<Key>,
+    /// What was cached and is to be loaded again.
+    refills: Vec<Refill>,
+}
+
+/// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
+pub struct Refill {
+    pub target: usize,
+    pub key: Key,
+}
+
+struct Piece {
+    target: usize,
+    erasure: Erasure,
+    is_shared: bool,
+    /// Alias keys that the caller named.
+    named: Vec<Key>,
+    is_counted: bool,
+}
+
+struct Soft {
+    target: usize,
+    key: Key,
+    grace: Duration,
+    is_counted: bool,
+}
+
+struct Reading {
+    target: usize,
+    tag: Tag,
+    place: TagPlace,
+}
+
+/// What an attempt met; the worst of it is told.
+#[derive(Default)]
+struct Trouble(Option<Cause>);
+
+impl Todo {
+    pub fn new(intent: &Intent) -> Self {
+        let mut todo = Self {
+            nonce: intent.nonce(),
+            mode: intent.mode,
+            burials: Vec::new(),
+            primaries: Vec::new(),
+            aliases: Vec::new(),
+            softs: Vec::new(),
+            tags: Vec::new(),
+            weeds: Vec::new(),
+            refills: Vec::new(),
+        };
+        intent.items.iter().for_each(|item| todo.take(item));
+        for tagged in &intent.tags {
+            if let TagName::Subject(bytes) = tagged.tag {
+                todo.burials.push(Pseudonym::from_bytes(bytes));
+            }
+            if let Some(tag) = tagged.tag.tag() {
+                todo.tags.push(Reading { target: tagged.target, tag, place: TagPlace::default() });
+            }
+        }
+        todo
+    }
+
+    /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere.
+    pub fn again(nonce: Nonce, erasures: Vec<Erasure>) -> Self {
+        let mut todo = Self::new(&Intent::new(Mode::Remove, nonce, String::new(), String::new(), Duration::ZERO));
+        let piece = |erasure| Piece { target: 0, erasure, is_shared: false, named: Vec::new(), is_counted: true };
+        todo.primaries = erasures.into_iter().map(piece).collect();
+        todo
+    }
+
+    /// Tries all that is left. Answers why something is left again.
+    pub async fn attempt(&mut self, tools: &Tools, tally: &Tally) -> Option<Cause> {
+        let mut trouble = Trouble::default();
+        let buried = self.bury(tools, &mut trouble).await;
+        let primaries = std::mem::take(&mut self.primaries);
+        self.erase_members(primaries, tools, tally, &mut trouble).await;
+        let aliases = std::mem::take(&mut self.aliases);
+        self.erase_aliases(aliases, tools, tally, &mut trouble).await;
+        self.soften(tools, tally, &mut trouble).await;
+        self.read_tags(tools, tally, &mut trouble).await;
+        for (subject, confirmation) in buried {
+            if confirmation.await == Confirmed::Short {
+                self.burials.push(subject);
+                trouble.note(Cause::ReplicasLate);
+            }
+        }
+        trouble.0
+    }
+
+    pub fn weeds(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.weeds)
+    }
+
+    pub fn refills(&mut self) -> Vec<Refill> {
+        std::mem::take(&mut self.refills)
+    }
+
+    fn take(&mut self, item: &Item) {
+        let key = |text: &String| Key::new(text.clone()).ok();
+        // What cannot be a key was refused before it came here, and stands in no store.
+        let Some(own) = key(&item.key) else { return };
+        let named: Vec<Key> = item.aliases.iter().filter_map(key).collect();
+        if let (Mode::Soft, Some(grace)) = (self.mode, item.grace) {
+            let grace = Duration::from_millis(grace);
+            let softs = std::iter::once(own).chain(named);
+            self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, is_counted: false }));
+            return;
+        }
+        let mark = item.mark.map(|left| left.mark(self.nonce));
+        let erasure = Erasure { key: own, has_index: item.has_index, mark };
+        let is_shared = item.is_shared;
+        self.primaries.push(Piece { target: item.target, erasure, is_shared, named, is_counted: false });
+    }
+
+    async fn bury(&mut self, tools: &Tools, trouble: &mut Trouble) -> Vec<(Pseudonym, Confirmation)> {
+        let mut buried = Vec::new();
+        for subject in std::mem::take(&mut self.burials) {
+            match tools.hands.removal.bury(subject, BURIED_FOR).await {
+                Ok(confirmation) => buried.push((subject, confirmation)),
+                Err(error) => {
+                    self.burials.push(subject);
+                    trouble.met(error);
+                }
+            }
+        }
+        buried
+    }
+
+    async fn erase_members(&mut self, mut pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
+        while !pieces.is_empty() {
+            let rest = pieces.split_off(pieces.len().min(CHUNK));
+            self.erase_chunk(pieces, tools, tally, trouble).await;
+            pieces = rest;
+        }
+    }
+
+    /// Members' keys, then the aliases they lead to; and both confirmed.
+    async fn erase_chunk(&mut self, pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
+        let Went { gone, left, aliases, confirmation } = erase(pieces, tools, tally, trouble).await;
+        let follow = follow(&gone, aliases, &left);
+        self.primaries.extend(left);
+        let (confirmed, ()) = join(confirmation.into_future(), self.erase_aliases(follow, tools, tally, trouble)).await;
+        match confirmed {
+            Confirmed::Yes => self.settle(gone),
+            Confirmed::Short => {
+                trouble.note(Cause::ReplicasLate);
+                self.primaries.extend(gone);
+            }
+        }
+    }
+
+    async fn erase_aliases(&mut self, mut pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
+        while !pieces.is_empty() {
+            let rest = pieces.split_off(pieces.len().min(CHUNK));
+            let Went { gone, left, aliases: _, confirmation } = erase(pieces, tools, tally, trouble).await;
+            self.aliases.extend(left);
+            match confirmation.await {
+                Confirmed::Yes => self.weeds.extend(gone.into_iter().filter(|p| p.is_shared).map(|p| p.erasure.key)),
+                Confirmed::Short => {
+                    trouble.note(Cause::ReplicasLate);
+                    self.aliases.extend(gone);
+                }
+            }
+            pieces = rest;
+        }
+    }
+
+    fn settle(&mut self, gone: Vec<Piece>) {
+        for Piece { target, erasure, is_shared, .. } in gone {
+            if is_shared {
+                self.weeds.push(erasure.key.clone());
+            }
+            if self.mode == Mode::Refresh {
+                self.refills.push(Refill { target, key: erasure.key });
+            }
+        }
+    }
+
+    async fn soften(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
+        let softs = std::mem::take(&mut self.softs);
+        let soften = async |soft: Soft| {
+            (tools.forget)(std::slice::from_ref(&soft.key));
+            (tools.hands.removal.soften(&soft.key, soft.grace).await, soft)
+        };
+        let mut softened = stream::iter(softs).map(soften).buffer_unordered(SOFTENED_AT_ONCE);
+        while let Some((done, mut soft)) = softened.next().await {
+            if !std::mem::replace(&mut soft.is_counted, true) {
+                tally.count(soft.target, |counts| counts.matched += 1);
+                tally.show(&tools.means.live.get().catalog, &soft.key);
+            }
+            match done {
+                Ok(held) => {
+                    tally.count(soft.target, |counts| counts.removed += u64::from(held));
+                    self.refills.push(Refill { target: soft.target, key: soft.key });
+                }
+                Err(error) => {
+                    trouble.met(error);
+                    self.softs.push(soft);
+                }
+            }
+        }
+    }
+
+    /// Page by page: what a page names is gone before the next is asked for, so that nothing piles up here.
+    async fn read_tags(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
+        for mut reading in std::mem::take(&mut self.tags) {
+            let ended = loop {
+                match tools.hands.removal.tagged(&reading.tag, reading.place).await {
+                    Ok(page) => {
+                        let pieces = page.keys.into_iter().map(|key| self.tagged(&reading, key, tools)).collect();
+                        self.erase_members(pieces, tools, tally, trouble).await;
+                        self.soften(tools, tally, trouble).await;
+                        match page.next {
+                            Some(next) => reading.place = next,
+                            None => break Ok(()),
+                        }
+                    }
+                    Err(error) => break Err(error),
+                }
+            };
+            if let Err(error) = ended {
+                trouble.met(error);
+                // A cursor means nothing to another server: this shard is read from its beginning.
+                reading.place.cursor = 0;
+                self.tags.push(reading);
+            }
+        }
+    }
+
+    /// A key that stands in a tag. Of what the configuration no longer knows, everything that may be there is removed.
+    fn tagged(&self, reading: &Reading, key: Key, tools: &Tools) -> Piece {
+        let settings = tools.means.live.get();
+        let entity = std::str::from_utf8(key.as_bytes()).ok().and_then(|text| settings.catalog.find(text));
+        let (has_index, mark, is_shared) = match &entity {
+            Some(found) => {
+                let entity = found.entity;
+                (!entity.aliases().is_empty(), rules::mark(entity, self.nonce, None), rules::is_shared(entity))
+            }
+            None => (true, None, false),
+        };
+        let erasure = Erasure { key, has_index, mark };
+        Piece { target: reading.target, erasure, is_shared, named: Vec::new(), is_counted: false }
+    }
+}
+
+/// The aliases to go after their members: those the indexes name, and those the caller named, also where the member's
+/// own key could not be reached.
+fn follow(gone: &[Piece], found: Vec<Vec<Key>>, left: &[Piece]) -> Vec<Piece> {
+    let mut seen = BTreeSet::new();
+    let mut aliases = Vec::new();
+    let none = std::iter::repeat_with(Vec::new);
+    for (member, found) in gone.iter().zip(found).chain(left.iter().zip(none)) {
+        for key in found.into_iter().chain(member.named.iter().cloned()) {
+            if key == member.erasure.key || !seen.insert(key.clone()) {
+                continue;
+            }
+            // A floor is a matter of the member's own key, which every write of it has to pass.
+            let mark = member.erasure.mark.filter(|_| member.is_shared).map(|mark| Mark { floor: None, ..mark });
+            let erasure = Erasure { key, has_index: false, mark };
+            // When a member is tried again its aliases were counted the first time.
+            let is_counted = member.tries > 1;
+            let tries = u32::from(is_counted);
+            aliases.push(Piece { erasure, named: Vec::new(), held: false, tries, ..*member });
+        }
+    }
+    aliases
+}
+
+/// What became of one chunk.
+struct Went {
+    gone: Vec<Piece>,
+    left: Vec<Piece>,
+    /// What the indexes of `gone` name, in its order.
+    aliases: Vec<Vec<Key>>,
+    confirmation: Confirmation,
+}
+
+async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) -> Went {
+    let erasures: Vec<Erasure> = pieces.iter().map(|piece| piece.erasure.clone()).collect();
+    let keys: Vec<Key> = erasures.iter().map(|erasure| erasure.key.clone()).collect();
+    (tools.forget)(&keys);
+    let Erased { keys: answers, confirmation } = tools.hands.removal.erase(&erasures).await;
+    tools.recent.remember(&erasures);
+    let catalog = &tools.means.live.get().catalog;
+    let mut went = Went { gone: Vec::new(), left: Vec::new(), aliases: Vec::new(), confirmation };
+    for (mut piece, answer) in pieces.into_iter().zip(answers) {
+        let target = piece.target;
+        if !std::mem::replace(&mut piece.is_counted, true) {
+            tally.count(target, |counts| counts.matched += 1);
+            tally.show(catalog, &piece.erasure.key);
+        }
+        match answer {
+            Ok(gone) => {
+                tally.count(target, |counts| {
+                    counts.removed += u64::from(gone.held);
+                    counts.fenced += u64::from(gone.fenced);
+                });
+                tools.means.metrics.key_removed(gone.held, gone.fenced);
+                went.gone.push(piece);
+                went.aliases.push(gone.aliases);
+            }
+            Err(error) => {
+                if error == StoreError::Refused(Refusal::Moved) {
+                    tools.recent.is_moving(piece.erasure.key.slot());
+                }
+                trouble.met(error);
+                went.left.push(piece);
+            }
+        }
+    }
+    went
+}
+
+impl Trouble {
+    fn met(&mut self, error: StoreError) {
+        self.note(match error {
+            StoreError::Refused(Refusal::Moved) => Cause::Topology,
+            StoreError::Unreachable
+            | StoreError::Timeout
+            | StoreError::Overloaded
+            | StoreError::Refused(
+                Refusal::NotServing
+                | Refusal::OutOfMemory
+                | Refusal::NotAllowed
+                | Refusal::BadCredentials
+                | Refusal::NoFunctions
+                | Refusal::WrongType
+                | Refusal::Other,
+            ) => Cause::NodeUnavailable,
+        });
+    }
+
+    /// Of two causes the one that says more: a node that is away, then slots that move, then replicas.
+    fn note(&mut self, cause: Cause) {
+        let rank = |cause: Cause| match cause {
+            Cause::NodeUnavailable => 4,
+            Cause::Topology => 3,
+            Cause::ReplicasLate => 2,
+            Cause::Sweep => 1,
+            Cause::Deadline => 0,
+        };
+        if self.0.is_none_or(|known| rank(known) < rank(cause)) {
+            self.0 = Some(cause);
+        }
+    }
+}
