@@ -5,6 +5,8 @@ mod commands;
 mod cookies;
 mod door;
 mod door_guards;
+mod door_recipe;
+mod fills;
 mod flows;
 mod probes;
 mod process;
