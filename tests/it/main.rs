@@ -23,6 +23,7 @@ mod remote_journal;
 mod remote_removal;
 mod remote_sentinel;
 mod remote_standalone;
+mod remote_upheaval;
 mod removal_contract;
 mod source_http;
 mod store_contract;

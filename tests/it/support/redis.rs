@@ -167,6 +167,18 @@ impl RedisServer {
         self.wait_until_up().await;
     }
 
+    /// The same server on other ports, after `kill`: as a pod that comes back.
+    pub async fn restart_elsewhere(&mut self) {
+        let (port, bus) = (free_port(), free_port());
+        for (name, value) in [("--port", port), ("--cluster-port", bus)] {
+            if let Some(at) = self.args.iter().position(|arg| arg == name) {
+                self.args[at + 1] = value.to_string();
+            }
+        }
+        self.port = port;
+        self.restart().await;
+    }
+
     /// SIGSTOP: the kernel goes on accepting, nobody answers.
     pub fn hang(&self) {
         self.signal("-STOP");
