@@ -103,7 +103,8 @@ fn flows(
         switch: Switch::default(),
         sources: BTreeMap::from([(name("backend"), source as _)]),
     });
-    let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
+    let config =
+        fill::Config { group: "test".to_owned(), claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
     let config = prehydrate::Config {
