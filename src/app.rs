@@ -185,10 +185,10 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
     let removal = Arc::new(NotYet::default());
     Ok(match store {
         config::Store::Redis(config) => {
-            let (group, replicas) = (config.group.clone(), config.replicas);
+            let group = config.group.clone();
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
-            let journal = RemoteJournal::new(store.clone(), &group, replicas, random.clone())?;
+            let journal = RemoteJournal::new(store.clone(), &group, random.clone())?;
             Stores { store, removal, journal: Arc::new(journal) }
         }
         config::Store::Memory(bounds) => {

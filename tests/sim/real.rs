@@ -1,0 +1,262 @@
+//! Holds the simulated server against a real `redis-server`: the same random commands, the same answers, and in the end the
+//! same keys. What a simulation finds is worth as much as this.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hydrant::domain::key::{Key, Sibling};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use redis::Value;
+use tempfile::TempDir;
+
+use crate::redis::lua::Engine;
+use crate::redis::server::Server;
+use crate::redis::wire::Words;
+use crate::world::{self, Scenario};
+use crate::{defects, faults};
+
+/// Command sequences of so many commands each.
+const SEQUENCES: u64 = 40;
+const LENGTH: usize = 250;
+/// Two clocks, and the time that a command is under way.
+const CLOCKS: i64 = 2_000;
+
+#[test]
+fn the_simulated_server_answers_as_a_real_one() {
+    let real = RealServer::start();
+    for seed in 0..SEQUENCES {
+        compare(seed, &mut real.connect());
+    }
+}
+
+fn compare(seed: u64, real: &mut Connection) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (mut fake, mut engine) = (Server::default(), Engine::new());
+    let library = shipped_library();
+    let mut log = Vec::new();
+    let first =
+        [words(&["FLUSHALL"]), words(&["FUNCTION", "FLUSH"]), [words(&["FUNCTION", "LOAD"]), vec![library]].concat()];
+    let random = std::iter::repeat_with(|| random_command(&mut rng)).take(LENGTH);
+    let last = KEYS.iter().flat_map(|key| dump(key));
+    for command in first.into_iter().chain(random).chain(last) {
+        fake.keys.now = unix_millis();
+        let theirs = real.ask(&command);
+        let mut ours = Vec::new();
+        fake.execute(&mut engine, &command).expect("a command that is known").encode(&mut ours);
+        let ours = redis::parse_redis_value(&ours).expect("a good reply");
+        let shown = command.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
+        log.push(shown);
+        let story = || log.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
+        assert!(alike(&command, &ours, &theirs), "seed {seed}\n{}\nsimulated: {ours:?}\nreal: {theirs:?}", story());
+    }
+}
+
+/// The library as a sidecar loads it.
+fn shipped_library() -> Vec<u8> {
+    world::loaded_library(Scenario { name: "library", faults: faults::NONE, dress: defects::none })
+}
+
+/// Keys of every type, so that commands also meet the wrong one.
+const KEYS: &[&str] = &["k1", "k2", "k3", "user:1"];
+
+fn dump(key: &str) -> Vec<Words> {
+    let guard = guard_of(key);
+    [
+        vec!["TYPE", key],
+        vec!["GET", key],
+        vec!["PTTL", key],
+        vec!["GET", guard.as_str()],
+        vec!["HGETALL", key],
+        vec!["ZRANGE", key, "0", "-1", "WITHSCORES"],
+        vec!["XRANGE", key, "-", "+"],
+    ]
+    .map(|command| words(&command))
+    .to_vec()
+}
+
+fn random_command(rng: &mut StdRng) -> Words {
+    let key = KEYS[rng.random_range(0..KEYS.len())];
+    let of = |rng: &mut StdRng, choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
+    let value = |rng: &mut StdRng| of(rng, &["a", "b", "7", "", "{\"version\":1}"]);
+    let member = |rng: &mut StdRng| of(rng, &["m1", "m2", "m3", "m4"]);
+    let score = |rng: &mut StdRng| of(rng, &["1", "2", "2.5", "-3", "1e3", "no number"]);
+    let bound = |rng: &mut StdRng| of(rng, &["-inf", "+inf", "1", "(1", "2.5", "(2.5", "-3"]);
+    let life = |rng: &mut StdRng| of(rng, &["100000", "500000"]);
+    let key = key.to_owned();
+    let command: Vec<String> = match rng.random_range(0..28) {
+        0 => vec!["SET".into(), key, value(rng)],
+        1 => vec!["SET".into(), key, value(rng), of(rng, &["NX", "XX", "KEEPTTL", "GET"])],
+        2 => vec!["SET".into(), key, value(rng), of(rng, &["NX", "XX"]), "PX".into(), life(rng)],
+        3 => vec!["GET".into(), key],
+        4 | 5 => vec![of(rng, &["DEL", "UNLINK", "EXISTS"]), key, of(rng, KEYS)],
+        6 => vec![of(rng, &["PTTL", "TYPE", "PERSIST", "STRLEN", "INCR", "ZCARD", "XLEN", "HLEN"]), key],
+        7 => vec![of(rng, &["PEXPIRE"]), key, life(rng)],
+        8 => vec!["PEXPIRE".into(), key, life(rng), of(rng, &["NX", "XX", "GT", "LT"])],
+        9 => vec!["HSET".into(), key, member(rng), value(rng), member(rng), value(rng)],
+        10 => vec![of(rng, &["HGET", "HDEL", "HEXISTS", "HMGET"]), key, member(rng)],
+        11 => vec!["HGETALL".into(), key],
+        12 | 13 => vec!["ZADD".into(), key, score(rng), member(rng), score(rng), member(rng)],
+        14 => vec!["ZADD".into(), key, of(rng, &["GT", "LT", "NX", "XX", "CH"]), score(rng), member(rng)],
+        15 => vec!["ZADD".into(), key, "GT".into(), "CH".into(), score(rng), member(rng)],
+        16 => vec![of(rng, &["ZREM", "ZSCORE"]), key, member(rng)],
+        17 => vec!["ZRANGE".into(), key, of(rng, &["0", "1", "-2", "5"]), of(rng, &["-1", "0", "1", "9"])],
+        18 => vec!["ZRANGE".into(), key, bound(rng), bound(rng), "BYSCORE".into(), "WITHSCORES".into()],
+        19 => vec![of(rng, &["ZREMRANGEBYSCORE", "ZCOUNT", "ZRANGEBYSCORE"]), key, bound(rng), bound(rng)],
+        20 => vec![
+            "ZSCAN".into(),
+            key,
+            "0".into(),
+            "MATCH".into(),
+            of(rng, &["m*", "m[12]", "?1"]),
+            "COUNT".into(),
+            "100".into(),
+        ],
+        21 => vec!["XADD".into(), key, of(rng, &["1-1", "1-2", "2-0", "5-5", "5", "0-0"]), "f".into(), value(rng)],
+        22 => vec!["XRANGE".into(), key, of(rng, &["-", "1-2", "(1-1", "2"]), of(rng, &["+", "2", "(2-0"])],
+        23 => vec!["XRANGE".into(), key, "-".into(), "+".into(), "COUNT".into(), "1".into()],
+        24 => vec!["XDEL".into(), key, of(rng, &["1-1", "2-0", "9-9"])],
+        25 => vec![
+            "SCAN".into(),
+            "0".into(),
+            "MATCH".into(),
+            of(rng, &["*", "k*", "{*}:g", "k[^1]"]),
+            "COUNT".into(),
+            "1000".into(),
+        ],
+        _ => return random_function(rng, &key),
+    };
+    command.into_iter().map(String::into_bytes).collect()
+}
+
+/// A function of the library with arguments that often belong together.
+fn random_function(rng: &mut StdRng, key: &str) -> Words {
+    let guard = guard_of(key);
+    let token = ["caaaaaaaaaaaaaaaa100000", "cbbbbbbbbbbbbbbbb100000"][rng.random_range(0..2)];
+    let stood = match rng.random_range(0..3) {
+        0 => crate::redis::lua::sha1_hex(b"a"),
+        1 => crate::redis::lua::sha1_hex(b"7"),
+        _ => String::new(),
+    };
+    let value = ["a", "b", "7"][rng.random_range(0..3)];
+    let renew = ["-1", "0", "300000"][rng.random_range(0..3)];
+    match rng.random_range(0..5) {
+        0 | 1 => words(&["FCALL", "hydrant_v1_claim", "2", &guard, key, token, "100000", renew]),
+        2 => words(&["FCALL", "hydrant_v1_commit", "2", &guard, key, token, &stood, value, "100000"]),
+        3 => words(&["FCALL", "hydrant_v1_absent", "2", &guard, key, token, &stood, "100000"]),
+        _ => words(&["FCALL", "hydrant_v1_abort", "1", &guard, token]),
+    }
+}
+
+fn guard_of(key: &str) -> String {
+    String::from_utf8(Key::new(key.to_owned()).expect("a good key").sibling(Sibling::Guard)).expect("text")
+}
+
+/// Equal but for what two clocks, an unordered answer or the words of an error may differ in.
+fn alike(command: &Words, ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::ServerError(ours), Value::ServerError(theirs)) => ours.code() == theirs.code(),
+        (Value::Int(ours), Value::Int(theirs)) => {
+            let is_time = matches!(command[0].as_slice(), b"PTTL" | b"FCALL") && *ours > 2 && *theirs > 2;
+            ours == theirs || (is_time && (ours - theirs).abs() < CLOCKS) || is_an_age(command, *ours, *theirs)
+        }
+        (Value::Array(_), Value::Array(_)) if command[0].ends_with(b"SCAN") => sorted(ours) == sorted(theirs),
+        _ => ours == theirs,
+    }
+}
+
+/// How long ago another claim was taken: a few milliseconds in one, none in the other.
+fn is_an_age(command: &Words, ours: i64, theirs: i64) -> bool {
+    command.get(1).is_some_and(|name| name.ends_with(b"_claim"))
+        && (0..CLOCKS).contains(&ours)
+        && (0..CLOCKS).contains(&theirs)
+}
+
+fn sorted(page: &Value) -> Vec<String> {
+    let Value::Array(parts) = page else { return Vec::new() };
+    let Some(Value::Array(items)) = parts.get(1) else { return Vec::new() };
+    let mut items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+    items.sort();
+    items
+}
+
+fn words(parts: &[&str]) -> Words {
+    parts.iter().map(|part| part.as_bytes().to_vec()).collect()
+}
+
+fn unix_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64
+}
+
+/// A `redis-server` on a free port, killed by its pid when dropped.
+struct RealServer {
+    port: u16,
+    child: Child,
+    _dir: TempDir,
+}
+
+struct Connection {
+    stream: TcpStream,
+    inbox: Vec<u8>,
+}
+
+impl RealServer {
+    fn start() -> Self {
+        let dir = TempDir::new().expect("a temporary folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port").port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--dir", &dir.path().display().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        Self { port, child, _dir: dir }
+    }
+
+    /// As soon as it listens.
+    fn connect(&self) -> Connection {
+        let end = SystemTime::now() + Duration::from_secs(30);
+        loop {
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+                let mut connection = Connection { stream, inbox: Vec::new() };
+                connection.ask(&words(&["HELLO", "3"]));
+                return connection;
+            }
+            assert!(SystemTime::now() < end, "redis-server does not listen");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for RealServer {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Connection {
+    fn ask(&mut self, command: &Words) -> Value {
+        let mut request = redis::Cmd::new();
+        command.iter().for_each(|word| {
+            request.arg(word.as_slice());
+        });
+        self.stream.write_all(&request.get_packed_command()).expect("sent");
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            // The whole reply is there when it can be read; nothing is sent ahead.
+            if let Ok(value) = redis::parse_redis_value(&self.inbox) {
+                self.inbox.clear();
+                return value;
+            }
+            let count = self.stream.read(&mut buffer).expect("a reply");
+            assert!(count > 0, "the server hung up");
+            self.inbox.extend_from_slice(&buffer[..count]);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One run: sidecars that fill and invalidate, a cluster that suffers, and a calm end. Everything follows from the seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hydrant::domain::key::Key;
+use hydrant::domain::outcome::Outcome;
+use hydrant::domain::store::{ClaimMode, Store};
+use hydrant::remote::store::Remote;
+use hydrant::tasks::Tasks;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::{Instant, sleep};
+
+use crate::cluster::{Cluster, Rules, WaitsFor};
+use crate::faults;
+use crate::net::{Net, Weather};
+use crate::sidecar::Sidecar;
+use crate::source::Origin;
+
+/// How a kind of run is: what takes part and what may happen.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub faults: &'static [faults::Kind],
+    pub dress: fn(Arc<Remote>) -> Arc<dyn Store>,
+}
+
+/// What came of one run.
+pub struct Report {
+    pub seed: u64,
+    /// Broken promises, and whatever else must not be.
+    pub problems: Vec<String>,
+    pub log: Vec<(u64, String)>,
+    /// The part of the log that matters, as text.
+    pub story: String,
+    pub counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub commands: u64,
+    pub filled: u64,
+    pub acknowledged: u64,
+    pub seen: u64,
+}
+
+const SHARDS: usize = 2;
+const SIDECARS: usize = 3;
+const MEMBERS: usize = 3;
+/// Virtual time in which things go wrong.
+const STORM: Duration = Duration::from_secs(4);
+/// Virtual time in which everything must have become well again: functions that could not be loaded are tried again
+/// after five seconds.
+const CALM: Duration = Duration::from_secs(6);
+
+pub struct World {
+    pub seed: u64,
+    pub net: Arc<Net>,
+    pub origin: Arc<Origin>,
+    pub sidecars: Vec<Sidecar>,
+    pub ends: Instant,
+}
+
+/// Runs one seed from beginning to end, on a clock that jumps.
+pub fn run(seed: u64, scenario: Scenario) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async move {
+        let (tasks, _deaths) = Tasks::new();
+        let world = Arc::new(World::new(seed, scenario, tasks.clone()));
+        let mut filled = Vec::new();
+        for lane in 0..4 {
+            let world = world.clone();
+            filled.push(tasks.finish(async move { world.fill_on(lane).await }));
+        }
+        let writers: Vec<_> = (0..2)
+            .map(|lane| {
+                let world = world.clone();
+                tasks.finish(async move { world.write_on(lane).await })
+            })
+            .collect();
+        let storm = world.clone();
+        tasks.finish(async move { faults::storm(&storm, scenario.faults).await }).await.expect("the storm ends");
+        world.net.set_weather(Weather::CALM);
+        world.origin.calm_down();
+        for writer in writers {
+            writer.await.expect("a writer ends");
+        }
+        let mut counts = Counts::default();
+        for lane in filled {
+            counts.filled += lane.await.expect("a lane of fills ends");
+        }
+        sleep(CALM).await;
+        let mut problems = world.end_well().await;
+        let mut cluster = world.net.cluster();
+        problems.extend(cluster.checker.violations.clone());
+        problems.extend(cluster.unknown.iter().map(|name| format!("the simulated Redis does not know: {name}")));
+        counts.acknowledged = cluster.checker.acknowledged;
+        counts.seen = cluster.checker.seen;
+        let words: Vec<String> = problems.iter().filter_map(|what| Some(what.split_once(": ")?.0.to_owned())).collect();
+        let (log, story) = cluster.log.take(&words);
+        counts.commands = log.len() as u64;
+        Report { seed, problems, log, story, counts }
+    })
+}
+
+/// The function library as a sidecar loads it when it fills for the first time.
+pub fn loaded_library(scenario: Scenario) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async move {
+        let (tasks, _deaths) = Tasks::new();
+        // The first seed whose server has functions.
+        for seed in 0.. {
+            let world = World::new(seed, scenario, tasks.clone());
+            world.net.set_weather(Weather::CALM);
+            world.sidecars[0].fill("1", ClaimMode::Refresh).await;
+            let cluster = world.net.cluster();
+            if let Some(text) = cluster.nodes.iter().find_map(|node| node.server.libraries.values().next()) {
+                return text.clone();
+            }
+        }
+        Vec::new()
+    })
+}
+
+impl World {
+    fn new(seed: u64, scenario: Scenario, tasks: Tasks) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let replicas = rng.random_range(1..=2);
+        let waits_for = if rng.random() { WaitsFor::AnyCommand } else { WaitsFor::OwnChange };
+        let version = if rng.random_ratio(1, 8) { "6.2.14" } else { "7.4.0" };
+        let mut cluster = Cluster::new(SHARDS, replicas, Rules { waits_for, version });
+        for index in 0..MEMBERS {
+            cluster.checker.watch(key(&id(index)).as_bytes());
+        }
+        let weather = weather(&mut rng);
+        let net = Net::new(cluster, weather, rng.random(), tasks);
+        let origin = Arc::new(Origin::new(rng.random(), rng.random_range(2..80), rng.random_range(0..100)));
+        let sidecars = (0..SIDECARS)
+            .map(|index| Sidecar::start(index, seed, &net, &origin, replicas as u8, scenario.dress))
+            .collect();
+        Self { seed, net, origin, sidecars, ends: Instant::now() + STORM }
+    }
+
+    pub fn rng(&self, lane: u64) -> StdRng {
+        StdRng::seed_from_u64(self.seed ^ (lane + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    fn sidecar(&self, rng: &mut StdRng) -> &Sidecar {
+        loop {
+            let sidecar = &self.sidecars[rng.random_range(0..self.sidecars.len())];
+            if !self.net.is_dead(sidecar.index) {
+                return sidecar;
+            }
+        }
+    }
+
+    /// One sidecar stops for good, if two others go on.
+    pub fn crash_one(&self, rng: &mut StdRng) {
+        let living = self.sidecars.iter().filter(|sidecar| !self.net.is_dead(sidecar.index)).count();
+        if living > 2 {
+            let index = self.sidecar(rng).index;
+            self.net.cluster().note(|| format!("the death of sidecar {index}"));
+            self.net.bury(index);
+        }
+    }
+
+    async fn fill_on(&self, lane: u64) -> u64 {
+        let mut rng = self.rng(lane);
+        let mut filled = 0;
+        while Instant::now() < self.ends {
+            let id = id(rng.random_range(0..MEMBERS));
+            let mode = match rng.random_ratio(1, 4) {
+                true => ClaimMode::Refresh,
+                false => ClaimMode::Miss { renew_below: Duration::from_millis(600) },
+            };
+            let outcome = self.sidecar(&mut rng).fill(&id, mode).await;
+            filled += u64::from(outcome == Outcome::Filled);
+            sleep(Duration::from_millis(rng.random_range(0..60))).await;
+        }
+        filled
+    }
+
+    async fn write_on(&self, lane: u64) {
+        let mut rng = self.rng(100 + lane);
+        while Instant::now() < self.ends {
+            let id = id(rng.random_range(0..MEMBERS));
+            let version = self.origin.change(&id);
+            self.net.cluster().note(|| format!("{} changes to version {version}", key(&id)));
+            let key = key(&id);
+            // Until somebody who lives has done it, through whichever sidecar.
+            loop {
+                let sidecar = self.sidecar(&mut rng);
+                let removed = sidecar.store.remove(std::slice::from_ref(&key)).await.is_ok();
+                if removed && !self.net.is_dead(sidecar.index) {
+                    break;
+                }
+                sleep(Duration::from_millis(rng.random_range(0..100))).await;
+            }
+            self.acknowledge(&key, version);
+            sleep(Duration::from_millis(rng.random_range(0..120))).await;
+        }
+    }
+
+    fn acknowledge(&self, key: &Key, version: u64) {
+        let mut cluster = self.net.cluster();
+        cluster.note(|| format!("{key} acknowledged at version {version}"));
+        cluster.acknowledge(key.as_bytes(), version);
+    }
+
+    /// When all is calm again, everything works, and what is cached is what the source has.
+    async fn end_well(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for sidecar in self.sidecars.iter().filter(|sidecar| !self.net.is_dead(sidecar.index)) {
+            for index in 0..MEMBERS {
+                let id = id(index);
+                let outcome = sidecar.fill(&id, ClaimMode::Miss { renew_below: Duration::ZERO }).await;
+                if !matches!(outcome, Outcome::Filled | Outcome::Fresh) {
+                    problems.push(format!("{}: cannot be filled by sidecar {}: {outcome:?}", key(&id), sidecar.index));
+                }
+                let held = sidecar.store.read(&[key(&id)]).await.ok().and_then(|mut held| held.pop().flatten());
+                let cached = held.map(|held| crate::checker::version_of(&held.value));
+                if cached.is_some_and(|cached| cached != self.origin.version(&id)) {
+                    problems.push(format!(
+                        "{}: cached at {cached:?} in the end, not {}",
+                        key(&id),
+                        self.origin.version(&id)
+                    ));
+                }
+            }
+        }
+        problems
+    }
+}
+
+fn id(index: usize) -> String {
+    (index + 1).to_string()
+}
+
+fn key(id: &str) -> Key {
+    Key::new(format!("user:{id}")).expect("a good key")
+}
+
+fn weather(rng: &mut StdRng) -> Weather {
+    let mut often = |most: u32| if rng.random() { rng.random_range(0..most) } else { 0 };
+    let (late, breaks_before, breaks_after, breaks_within_reply) = (often(300), often(100), often(100), often(50));
+    Weather {
+        delay: rng.random_range(1..8),
+        late,
+        late_by: rng.random_range(20..900),
+        breaks_before,
+        breaks_after,
+        breaks_within_reply,
+    }
+}
