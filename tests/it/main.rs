@@ -15,6 +15,7 @@ mod remote_failover;
 mod remote_journal;
 mod remote_sentinel;
 mod remote_standalone;
+mod removal_contract;
 mod source_http;
 mod store_contract;
 mod support;
