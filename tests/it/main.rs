@@ -5,6 +5,7 @@ mod commands;
 mod cookies;
 mod door;
 mod door_guards;
+mod door_recipe;
 mod flows;
 mod probes;
 mod process;
