@@ -99,7 +99,7 @@ impl App {
         let config = invalidate::Config { pod: pod(env), ..invalidate };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start();
+        invalidate.start().await?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let prehydrate =

@@ -6,6 +6,7 @@ mod cookies;
 mod door;
 mod door_guards;
 mod door_recipe;
+mod fills;
 mod flows;
 mod probes;
 mod process;
