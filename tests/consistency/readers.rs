@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::run::{Read, Run};
-use crate::truth::{Entity, Found, email, phone};
+use crate::truth::{Entity, Found, alias_keys};
 
 /// Reads that are under way together, as in an application with many requests.
 const TOGETHER: usize = 8;
@@ -52,11 +52,11 @@ fn aim(run: &Run, random: &mut StdRng) -> Aim {
     match random.random_range(0..100) {
         0..40 => plain(Entity::User),
         40..60 => {
-            let key = format!("user:email:{}", email(id, epoch));
+            let [key, _] = alias_keys(id, epoch);
             Aim { entity: Entity::User, id, key, epoch: None, counts: epoch == now }
         }
         60..75 => {
-            let key = format!("user:phone:{}", phone(id, epoch));
+            let [_, key] = alias_keys(id, epoch);
             Aim { entity: Entity::User, id, key, epoch: Some(epoch), counts: epoch == now }
         }
         75..85 => plain(Entity::Basket),
