@@ -33,3 +33,4 @@ pub mod template;
 pub mod trace;
 pub mod ttl;
 pub mod version;
+pub mod watched;

@@ -8,11 +8,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::domain::key::Key;
 use crate::domain::secret::Secret;
+use crate::domain::watched::Watched;
 use crate::fill::Filled;
 
 /// The fills under way in this process. Bounded by the plans that may run at once, times their items.
@@ -23,7 +23,15 @@ pub struct Flights {
 }
 
 /// Where the leader's answer will appear.
-pub type End = watch::Receiver<Option<Filled>>;
+pub type End = Arc<Watched<State>>;
+
+#[derive(Debug)]
+pub enum State {
+    UnderWay,
+    Landed(Filled),
+    /// The leader is gone without an answer.
+    Vanished,
+}
 
 /// What makes two fills one. A refresh does not join a fill that would be content with what is there; and a fill that
 /// forwards one session does not join one that forwards another, which its source might refuse.
@@ -45,7 +53,7 @@ pub enum Place {
 pub struct Leader {
     flights: Flights,
     flight: Flight,
-    end: watch::Sender<Option<Filled>>,
+    end: End,
 }
 
 impl Flights {
@@ -59,8 +67,8 @@ impl Flights {
         if let Some(end) = map.get(&flight) {
             return Place::Follower(end.clone());
         }
-        let (end, followers) = watch::channel(None);
-        map.insert(flight.clone(), followers);
+        let end = Arc::new(Watched::new(State::UnderWay));
+        map.insert(flight.clone(), end.clone());
         Place::Leader(Leader { flights: self.clone(), flight, end })
     }
 }
@@ -68,17 +76,25 @@ impl Flights {
 impl Leader {
     pub fn land(self, filled: &Filled) {
         // The entry goes (by drop) after the answer stands, so that no follower finds neither.
-        self.end.send_replace(Some(filled.clone()));
+        self.end.replace(State::Landed(filled.clone()));
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
         self.flights.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.flight);
+        if self.end.look(|state| matches!(state, State::UnderWay)) {
+            self.end.replace(State::Vanished);
+        }
     }
 }
 
 /// The leader's answer, or nothing if it vanished.
-pub async fn follow(mut end: End) -> Option<Filled> {
-    end.wait_for(Option::is_some).await.ok()?.clone()
+pub async fn follow(end: End) -> Option<Filled> {
+    end.wait_for(|state| match state {
+        State::UnderWay => None,
+        State::Landed(filled) => Some(Some(filled.clone())),
+        State::Vanished => Some(None),
+    })
+    .await
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -18,6 +18,7 @@ use tracing::Instrument;
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
 use crate::domain::store::StoreError;
+use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
 use crate::remote::link::{self, Link, NoReply};
@@ -51,7 +52,7 @@ pub struct Shared {
 pub struct Node {
     pub address: Address,
     shared: Arc<Shared>,
-    standing: watch::Sender<Stand>,
+    standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
     under_way: Semaphore,
@@ -92,7 +93,7 @@ impl Node {
     pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
         let node = Arc::new(Self {
             address,
-            standing: watch::Sender::new(Stand::Connecting),
+            standing: Watched::new(Stand::Connecting),
             breaker: Mutex::new(Breaker::new(shared.breaker)),
             under_way: Semaphore::new(UNDER_WAY),
             retired: CancellationToken::new(),
@@ -139,22 +140,12 @@ impl Node {
     /// The connection as it is now. While the first attempts are under way it is worth a deadline's wait; nothing has
     /// been sent yet. When the breaker is open it is not.
     pub async fn link(&self) -> Result<Arc<Link>, StoreError> {
-        match &*self.standing.borrow() {
-            Stand::Live(link) => return Ok(link.clone()),
-            Stand::Away(trouble) => return Err(*trouble),
-            Stand::Connecting => {}
+        if let Some(link) = self.standing.look(Stand::settled) {
+            return link;
         }
         let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
-        let mut standing = self.standing.subscribe();
-        let settled = standing.wait_for(|stand| !matches!(stand, Stand::Connecting));
-        match tokio::time::timeout(self.shared.deadline, settled).await {
-            Ok(Ok(stand)) => match &*stand {
-                Stand::Live(link) => Ok(link.clone()),
-                Stand::Away(trouble) => Err(*trouble),
-                Stand::Connecting => Err(StoreError::Unreachable),
-            },
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unreachable),
-        }
+        let settled = self.standing.wait_for(Stand::settled);
+        tokio::time::timeout(self.shared.deadline, settled).await.unwrap_or(Err(StoreError::Unreachable))
     }
 
     /// Work that nobody waits for, and that a stopping process lets end.
@@ -163,11 +154,7 @@ impl Node {
     }
 
     pub fn standing(&self) -> Standing {
-        match &*self.standing.borrow() {
-            Stand::Connecting => Standing::Connecting,
-            Stand::Live(_) => Standing::Live,
-            Stand::Away(_) => Standing::Away,
-        }
+        self.standing.look(Stand::standing)
     }
 
     pub fn health(&self, now: Instant) -> Health {
@@ -175,10 +162,10 @@ impl Node {
             breaker::State::Open { until, .. } => Some(until.saturating_duration_since(now)),
             breaker::State::Closed { .. } | breaker::State::Probing { .. } => None,
         };
-        let trouble = match &*self.standing.borrow() {
+        let trouble = self.standing.look(|stand| match stand {
             Stand::Away(trouble) => Some(*trouble),
             Stand::Connecting | Stand::Live(_) => None,
-        };
+        });
         let micros = self.latency_micros.load(Ordering::Relaxed);
         Health {
             address: self.address.clone(),
@@ -262,7 +249,7 @@ impl Node {
             return;
         }
         let new = next.standing();
-        let old = self.standing.send_replace(next);
+        let old = self.standing.replace(next);
         if let Stand::Live(link) = &old {
             link.break_off();
         }
@@ -370,6 +357,15 @@ impl Node {
 }
 
 impl Stand {
+    /// What a caller gets; nothing while that is not known.
+    fn settled(&self) -> Option<Result<Arc<Link>, StoreError>> {
+        match self {
+            Self::Connecting => None,
+            Self::Live(link) => Some(Ok(link.clone())),
+            Self::Away(trouble) => Some(Err(*trouble)),
+        }
+    }
+
     fn standing(&self) -> Standing {
         match self {
             Self::Connecting => Standing::Connecting,

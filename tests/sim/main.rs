@@ -27,4 +27,5 @@ mod redis;
 mod runs;
 mod sidecar;
 mod source;
+mod time;
 mod world;

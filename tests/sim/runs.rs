@@ -50,14 +50,19 @@ fn hold(scenario: Scenario, seeds: u64) {
         panic!("{}: seed {seed}\n{story}\n{}\nSEED={seed} repeats it", scenario.name, problems.join("\n"));
     }
     assert!(counts.filled > seeds && counts.acknowledged > seeds, "hardly anything happened: {counts:?}");
-    eprintln!("{}: {seeds} seeds, {counts:?}", scenario.name);
+    tell(&format!("{}: {seeds} seeds, {counts:?}", scenario.name));
 }
 
 /// One of the seeds must break the promise.
 fn find(scenario: Scenario, seeds: u64) {
     let failed =
         search(scenario, seeds, |_| {}).unwrap_or_else(|| panic!("{}: not found in {seeds} seeds", scenario.name));
-    eprintln!("{}: found by seed {}: {}", scenario.name, failed.seed, failed.problems[0]);
+    tell(&format!("{}: found by seed {}: {}", scenario.name, failed.seed, failed.problems[0]));
+}
+
+#[expect(clippy::print_stderr, reason = "the figures are what a test run with `--nocapture` is for")]
+fn tell(what: &str) {
+    eprintln!("{what}");
 }
 
 /// Runs the seeds on two threads; answers the lowest seed that fails.

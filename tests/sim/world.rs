@@ -10,13 +10,14 @@ use hydrant::remote::store::Remote;
 use hydrant::tasks::Tasks;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Rules, WaitsFor};
 use crate::faults;
 use crate::net::{Net, Weather};
 use crate::sidecar::Sidecar;
 use crate::source::Origin;
+use crate::time::{pause, up_to};
 
 /// How a kind of run is: what takes part and what may happen.
 #[derive(Clone, Copy)]
@@ -90,7 +91,7 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
         for lane in filled {
             counts.filled += lane.await.expect("a lane of fills ends");
         }
-        sleep(CALM).await;
+        pause(CALM).await;
         let mut problems = world.end_well().await;
         let mut cluster = world.net.cluster();
         problems.extend(cluster.checker.violations.clone());
@@ -176,7 +177,7 @@ impl World {
             };
             let outcome = self.sidecar(&mut rng).fill(&id, mode).await;
             filled += u64::from(outcome == Outcome::Filled);
-            sleep(Duration::from_millis(rng.random_range(0..60))).await;
+            pause(up_to(&mut rng, 60)).await;
         }
         filled
     }
@@ -195,10 +196,10 @@ impl World {
                 if removed && !self.net.is_dead(sidecar.index) {
                     break;
                 }
-                sleep(Duration::from_millis(rng.random_range(0..100))).await;
+                pause(up_to(&mut rng, 100)).await;
             }
             self.acknowledge(&key, version);
-            sleep(Duration::from_millis(rng.random_range(0..120))).await;
+            pause(up_to(&mut rng, 120)).await;
         }
     }
 
