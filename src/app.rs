@@ -3,6 +3,8 @@
 //! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
 //! say that nothing new should come, let what is under way end, flush.
 
+pub mod not_yet;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,11 +17,14 @@ use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
+use crate::app::not_yet::NotYet;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
+use crate::domain::journal::Journal;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
+use crate::domain::removal::Removal;
 use crate::domain::source::Source;
 use crate::domain::store::Store;
 use crate::domain::version::VERSION;
@@ -29,12 +34,15 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
+use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
+use crate::remote::journal::RemoteJournal;
 use crate::source::http::HttpSource;
 use crate::source::{self, http};
 use crate::tasks::{Deaths, Ended, Tasks};
@@ -71,19 +79,27 @@ const FLUSH: Duration = Duration::from_secs(2);
 impl App {
     pub async fn start(loaded: Loaded, around: Surroundings<'_>) -> anyhow::Result<Self> {
         let Surroundings { file, env, telemetry, clock, random } = around;
-        let Config { group, store, live, fill, listen, admin, telemetry: _, workers: _ } = loaded.config.clone();
+        let Config { group, store, live, fill, invalidate, listen, admin, telemetry: _, workers: _ } =
+            loaded.config.clone();
         let (tasks, deaths) = Tasks::new();
         let (phase, serving) = phase::channel();
         let mut registry = telemetry::metrics::registry(clock);
         tracing::info!(version = VERSION, group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let store = store_of(store, &tasks, &random, &mut registry);
+        let Stores { store, removal, journal } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
+        let hands = Hands { store: store.clone(), removal, journal, filler: filler.clone() };
+        let metrics = invalidate::metrics::Metrics::register(&mut registry);
+        let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
+        let config = invalidate::Config { pod: pod(env), ..invalidate };
+        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        // Before the first fill: what was promised earlier comes first.
+        invalidate.start();
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let prehydrate =
@@ -100,7 +116,7 @@ impl App {
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
         let api = listeners.api().context("the api has no address")?;
         let door = Door {
-            services: Services { prehydrate },
+            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
             limits: listen.limits,
             drain: listen.drain,
             metrics: grpc::metrics::Metrics::register(&mut registry),
@@ -158,13 +174,34 @@ impl App {
     }
 }
 
-fn store_of(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> Arc<dyn Store> {
-    match store {
+/// The one store there is, by each of the contracts that the flows know it by.
+struct Stores {
+    store: Arc<dyn Store>,
+    removal: Arc<dyn Removal>,
+    journal: Arc<dyn Journal>,
+}
+
+fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
+    let removal = Arc::new(NotYet::default());
+    Ok(match store {
         config::Store::Redis(config) => {
-            remote::build(*config, tasks, random.clone(), remote::metrics::Metrics::register(registry))
+            let group = config.group.clone();
+            let metrics = remote::metrics::Metrics::register(registry);
+            let store = remote::build(*config, tasks, random.clone(), metrics);
+            let journal = RemoteJournal::new(store.clone(), &group, random.clone())?;
+            Stores { store, removal, journal: Arc::new(journal) }
         }
-        config::Store::Memory(bounds) => Arc::new(MemoryStore::new(bounds, random.clone())),
-    }
+        config::Store::Memory(bounds) => {
+            let store = Arc::new(MemoryStore::new(bounds, random.clone()));
+            Stores { store, removal, journal: Arc::new(MemoryJournal::default()) }
+        }
+    })
+}
+
+/// What this pod is called, as Kubernetes tells every container.
+fn pod(env: &BTreeMap<String, String>) -> String {
+    let named = |name: &str| env.get(name).filter(|text| !text.is_empty());
+    named("POD_NAME").or_else(|| named("HOSTNAME")).cloned().unwrap_or_default()
 }
 
 /// Makes sources, at the start and at every reload.

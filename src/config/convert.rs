@@ -24,6 +24,7 @@ use crate::{fill, prehydrate};
 mod door;
 mod entity;
 mod identity;
+mod invalidate;
 mod source;
 mod store;
 
@@ -71,6 +72,7 @@ impl Context<'_> {
         let telemetry = self.telemetry();
         let workers = self.take::<usize>(&["workers"]);
         let fill = self.fill();
+        let invalidate = self.invalidate(group.as_ref(), fill.as_ref());
         let store = self.store(group.as_ref());
         let sources = self.sources(fill.as_ref());
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
@@ -86,6 +88,7 @@ impl Context<'_> {
             store: store?,
             live,
             fill: fill?,
+            invalidate: invalidate?,
             listen,
             admin,
             telemetry: telemetry?,

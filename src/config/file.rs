@@ -18,11 +18,13 @@ use crate::telemetry::LogFormat;
 
 pub mod entity;
 pub mod identity;
+pub mod invalidate;
 pub mod redis;
 pub mod source;
 
 use entity::Entity;
 use identity::Identity;
+use invalidate::Invalidate;
 use redis::Redis;
 use source::Source;
 
@@ -68,6 +70,9 @@ pub struct File {
     /// How a value gets into the store: claim, fetch, commit.
     #[serde(default)]
     fill: Fill,
+    /// How what has changed is removed, and where it waits while Redis is away.
+    #[serde(default)]
+    invalidate: Invalidate,
     /// Threads that serve calls. The probe port has one of its own.
     #[serde(default = "default_workers")]
     #[schemars(range(min = 1, max = 64))]

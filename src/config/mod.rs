@@ -20,7 +20,7 @@ use crate::config::settle::settle;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::switch::Switch;
-use crate::{admin, fill, grpc, local, prehydrate, remote, source, telemetry};
+use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry};
 
 mod convert;
 pub mod effective;
@@ -50,6 +50,7 @@ pub struct Config {
     pub store: Store,
     pub live: Live,
     pub fill: fill::Config,
+    pub invalidate: invalidate::Config,
     pub listen: grpc::Config,
     pub admin: admin::Config,
     pub telemetry: telemetry::Config,

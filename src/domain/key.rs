@@ -75,7 +75,7 @@ impl Key {
         let letter = kind.letter();
         let has_brace = self.bytes.iter().any(|b| matches!(b, b'{' | b'}'));
         if has_brace {
-            let tag = &TAGS[usize::from(self.slot)];
+            let tag = slot_tag(self.slot);
             [b"{", tag.as_bytes(), b"}:", &[letter], b":", &self.bytes].concat()
         } else {
             [b"{", &self.bytes[..], b"}:", &[letter]].concat()
@@ -122,6 +122,11 @@ fn looks_like_sibling(key: &[u8]) -> bool {
 /// empty, else of the whole key.
 pub fn slot_of(key: &[u8]) -> u16 {
     crc16(hash_tag(key)) % SLOTS
+}
+
+/// A short text that falls into this slot, for keys of Hydrant's own that have to stand there.
+pub fn slot_tag(slot: u16) -> &'static str {
+    &TAGS[usize::from(slot % SLOTS)]
 }
 
 fn hash_tag(key: &[u8]) -> &[u8] {

@@ -2,6 +2,11 @@
 //!
 //! Every limit the contract's comments name is checked here, and all violations of a request are reported at once. What
 //! only the configuration knows (which entities there are, which parameters they take) the flow checks.
+//!
+//! Here is what all calls share, and `Prehydrate`; the others have files of their own below.
+
+pub mod invalidate;
+pub mod job;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,7 +83,7 @@ impl Problems {
             Some(Shown::CookieValue(cookie)) => {
                 self.cookie("cookie_value", cookie, MAX_COOKIE_BYTES).map(Who::CookieValue)
             }
-            Some(Shown::Subject(subject)) => self.subject(subject).map(Who::Subject),
+            Some(Shown::Subject(subject)) => self.subject("subject", subject).map(Who::Subject),
         }
     }
 
@@ -87,22 +92,22 @@ impl Problems {
         self.length(path, &cookie, 1, longest).then(|| Secret::new(cookie))
     }
 
-    fn subject(&mut self, message: pb::Subject) -> Option<Subject> {
+    fn subject(&mut self, path: &str, message: pb::Subject) -> Option<Subject> {
         let pb::Subject { user_id, session_token, tenant, mut attributes } = message;
         let before = self.fields.len();
-        self.length("subject.user_id", &user_id, 1, subject::MAX_FACT_BYTES);
-        self.length("subject.session_token", &session_token, 0, subject::MAX_SESSION_BYTES);
-        self.length("subject.tenant", &tenant, 0, subject::MAX_TENANT_BYTES);
+        self.length(&format!("{path}.user_id"), &user_id, 1, subject::MAX_FACT_BYTES);
+        self.length(&format!("{path}.session_token"), &session_token, 0, subject::MAX_SESSION_BYTES);
+        self.length(&format!("{path}.tenant"), &tenant, 0, subject::MAX_TENANT_BYTES);
         // Empty means not given, as it does for the fields beside it.
         attributes.retain(|_, value| !value.is_empty());
         let limits = MapLimits { entries: subject::MAX_ATTRIBUTES, value: 0..=subject::MAX_ATTRIBUTE_BYTES };
-        let attributes = self.map("subject.attributes", attributes, &limits);
+        let attributes = self.map(&format!("{path}.attributes"), attributes, &limits);
         if self.fields.len() > before {
             return None;
         }
         let session = (!session_token.is_empty()).then(|| Secret::new(session_token));
         let tenant = (!tenant.is_empty()).then_some(tenant);
-        let refused = |error: SubjectError| self.wrong(format!("subject.{}", error.field()), error);
+        let refused = |error: SubjectError| self.wrong(format!("{path}.{}", error.field()), error);
         Subject::new(user_id, session, tenant, attributes).map_err(refused).ok()
     }
 

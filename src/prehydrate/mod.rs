@@ -36,7 +36,7 @@ use crate::prehydrate::identity::Identity;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::queue::{Queue, Ticket};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait};
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait, Who};
 use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
 use crate::tasks::Tasks;
 
@@ -95,11 +95,16 @@ impl Prehydrate {
         self.cookies.replace(identity);
     }
 
+    /// Who a call is about, for the flow beside this one: a logout shows the same cookies.
+    pub fn identify(&self, who: Who) -> Result<Subject, Error> {
+        self.cookies.subject(who, &self.metrics)
+    }
+
     /// Checks, queues and, where the caller waits, reports. An error says that the call itself could not be served.
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
         let Request { who, members, wait, freshness, trace } = request;
-        let login = Login { subject: self.cookies.subject(who, &self.metrics)?, freshness, trace };
+        let login = Login { subject: self.identify(who)?, freshness, trace };
         let config = self.config.load_full();
         let settings = self.live.get();
         let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;

@@ -17,10 +17,16 @@ use crate::domain::random::Nonce;
 use crate::domain::store::{
     Claim, ClaimAsk, ClaimMode, Claimed, Committed, Landing, Refusal, Rules, StoreError, Write,
 };
-use crate::remote::library::{Functions, Script};
+use crate::remote::lane::{self, Carrier};
+use crate::remote::library::{Functions, GRACE, Script};
 use crate::remote::link::Link;
+use crate::remote::mark;
 use crate::remote::node::Node;
 use crate::remote::request::{Decimal, Op, Request};
+
+/// Aliases of one member. An invalidation reads them all and deletes each with its guard, so that a member with more would
+/// hold up the others; what is over it is not registered, and so must not be cached.
+const ALIASES: u64 = 64;
 
 /// A claim that is held, and where.
 struct Held {
@@ -42,7 +48,7 @@ pub async fn take(
 ) -> Result<Claimed, StoreError> {
     let link = node.link().await?;
     let guard = ask.key.sibling(Sibling::Guard);
-    let life = millis(ask.life);
+    let life = Decimal::millis(ask.life);
     let token = [b"c", nonce.as_bytes().as_slice(), life.as_bytes()].concat();
     let renew_below = match ask.mode {
         ClaimMode::Miss { renew_below } => Some(Decimal::new(renew_below.as_millis() as u64)),
@@ -69,9 +75,16 @@ pub async fn take(
 impl Claim for Held {
     fn commit(self: Box<Self>, write: Write) -> BoxFuture<'static, Result<Landing, StoreError>> {
         async move {
-            let ttl = millis(write.ttl);
-            let args = [&self.token, &self.stood, write.value.as_ref(), ttl.as_bytes()];
-            let committed = self.settle(Script::Commit, &args).await?;
+            let Rules { version: _, has_floor, lag, is_shared } = write.rules;
+            if has_floor || lag.is_some() || is_shared || !write.aliases.is_empty() {
+                return self.commit_ruled(&write).await;
+            }
+            let ttl = Decimal::millis(write.ttl);
+            let args: [&[u8]; 4] = [&self.token, &self.stood, &write.value, ttl.as_bytes()];
+            let committed = match self.settle(Script::Commit, &self.keys(), &args).await? {
+                Some(reply) => how(&reply)?,
+                None => Committed::Fenced,
+            };
             Ok(Landing::plain(committed, write.ttl))
         }
         .boxed()
@@ -80,12 +93,21 @@ impl Claim for Held {
     fn commit_absent(
         self: Box<Self>,
         ttl: Duration,
-        _rules: Rules,
+        rules: Rules,
     ) -> BoxFuture<'static, Result<Committed, StoreError>> {
         async move {
-            let ttl = millis(ttl);
-            let args = [&self.token, &self.stood, ttl.as_bytes()];
-            self.settle(Script::Absent, &args).await
+            let Rules { version: _, has_floor, lag, is_shared: _ } = rules;
+            let ttl = Decimal::millis(ttl);
+            let lag_text = lag.map(Decimal::millis);
+            let (tombstone, [guard, key]) = (self.key.sibling(Sibling::Tombstone), self.keys());
+            let with_tombstone: [&[u8]; 3] = [guard, key, &tombstone];
+            let has_rules = has_floor || lag.is_some();
+            let keys = if has_rules { &with_tombstone[..] } else { &with_tombstone[..2] };
+            let args: [&[u8]; 5] = [&self.token, &self.stood, ttl.as_bytes(), flag(has_floor), digits(&lag_text)];
+            match self.settle(Script::Absent, keys, &args).await? {
+                Some(reply) => how(&reply),
+                None => Ok(Committed::Fenced),
+            }
         }
         .boxed()
     }
@@ -119,26 +141,68 @@ impl Held {
         self.node.call_on(&self.link, Op::Claim, request).await
     }
 
-    async fn settle(&self, script: Script, args: &[&[u8]]) -> Result<Committed, StoreError> {
-        let keys = [self.guard.as_slice(), self.key.as_bytes()];
+    fn keys(&self) -> [&[u8]; 2] {
+        [&self.guard, self.key.as_bytes()]
+    }
+
+    async fn commit_ruled(&self, write: &Write) -> Result<Landing, StoreError> {
+        let Rules { version, has_floor, lag, is_shared } = write.rules;
+        let (index, tombstone) = (self.key.sibling(Sibling::Index), self.key.sibling(Sibling::Tombstone));
+        let keys: [&[u8]; 4] = [&self.guard, self.key.as_bytes(), &index, &tombstone];
+        let (ttl, registered_for) = (Decimal::millis(write.ttl), Decimal::millis(write.registered_for));
+        let (version, lag) = (version.map(|version| Decimal::new(version.number())), lag.map(Decimal::millis));
+        let (room, hashes) = (Decimal::new(ALIASES), Decimal::new(mark::HASHES));
+        let mut args: Vec<&[u8]> = Vec::with_capacity(12 + write.aliases.len());
+        args.extend([&self.token, &self.stood, write.value.as_ref(), ttl.as_bytes()]);
+        args.extend([digits(&version), flag(has_floor), digits(&lag), flag(is_shared)]);
+        args.extend([registered_for.as_bytes(), room.as_bytes(), GRACE, hashes.as_bytes()]);
+        args.extend(write.aliases.iter().map(|alias| -> &[u8] { alias.as_bytes() }));
+        let odd = StoreError::Refused(Refusal::Other);
+        let Some(reply) = self.settle(Script::CommitRuled, &keys, &args).await? else {
+            return Ok(Landing::plain(Committed::Fenced, write.ttl));
+        };
+        let Value::Array(parts) = reply else { return Err(odd) };
+        let [ended, Value::Int(life), Value::Int(aliases)] = &parts[..] else { return Err(odd) };
+        let carrier = Carrier { node: self.node.clone(), link: self.link.clone(), slot: self.key.slot() };
+        Ok(Landing {
+            committed: how(ended)?,
+            ttl: Duration::from_millis(life.unsigned_abs()),
+            aliases: aliases.unsigned_abs() as usize,
+            confirmation: (*aliases > 0).then(|| lane::confirmation([carrier])),
+        })
+    }
+
+    /// Runs one of the scripts that use the claim up; no reply where the claim is gone with its connection.
+    async fn settle(&self, script: Script, keys: &[&[u8]], args: &[&[u8]]) -> Result<Option<Value>, StoreError> {
         if mutant::on(Mutant::M1NoClaim) {
             self.seize().await?;
         }
         let fresh = mutant::on(Mutant::M7TokenSurvivesReconnect);
         let link = if fresh { self.node.link().await? } else { self.link.clone() };
-        match self.functions.run(&self.node, &link, script, &keys, args).await {
-            Ok(Value::Int(1)) => Ok(Committed::Written),
-            Ok(Value::Int(0)) => Ok(Committed::Fenced),
-            Ok(Value::Int(2)) => Ok(Committed::Kept),
-            Ok(_) => Err(StoreError::Refused(Refusal::Other)),
+        match self.functions.run(&self.node, &link, script, keys, args).await {
+            Ok(reply) => Ok(Some(reply)),
             // Certainly not sent, because the connection is gone: and with it the claim.
-            Err(StoreError::Unreachable) => Ok(Committed::Fenced),
+            Err(StoreError::Unreachable) => Ok(None),
             Err(error) => Err(error),
         }
     }
 }
 
-/// At least one: Redis refuses a life of nothing.
-fn millis(duration: Duration) -> Decimal {
-    Decimal::new((duration.as_millis() as u64).max(1))
+/// How a script that ends a claim says that it ended.
+fn how(reply: &Value) -> Result<Committed, StoreError> {
+    match reply {
+        Value::Int(1) => Ok(Committed::Written),
+        Value::Int(0) => Ok(Committed::Fenced),
+        Value::Int(2) => Ok(Committed::Kept),
+        Value::Int(3) => Ok(Committed::Superseded),
+        _ => Err(StoreError::Refused(Refusal::Other)),
+    }
+}
+
+fn flag(is_set: bool) -> &'static [u8] {
+    if is_set { b"1" } else { b"" }
+}
+
+fn digits(number: &Option<Decimal>) -> &[u8] {
+    number.as_ref().map_or(b"", Decimal::as_bytes)
 }

@@ -45,12 +45,14 @@ pub struct Wire {
     pub inbox: BytesMut,
 }
 
-/// What a server says of itself in its greeting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Functions came with 7.0; before that there are scripts.
     pub has_functions: bool,
     pub is_primary: bool,
+    /// Which life of the process it is, where the server was asked and the user may ask.
+    pub run: Option<String>,
 }
 
 impl Dial for Network {
@@ -115,19 +117,31 @@ impl Wire {
     }
 }
 
+/// Asks which run of the server this is; a user that may not ask leaves it open.
+pub async fn run_of(wire: &mut Wire) -> Result<Option<String>, ConnectError> {
+    match wire.ask(&Request::one(&[b"INFO", b"server"])).await {
+        Ok(replies) => {
+            let info = replies.first().and_then(text).unwrap_or_default();
+            Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|run| run.trim().to_owned()))
+        }
+        Err(ConnectError::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn server(fields: &[(Value, Value)]) -> Server {
     let field = |name: &str| {
         fields.iter().find_map(|(key, value)| (text(key)? == name).then(|| text(value)).flatten()).unwrap_or_default()
     };
     let major = field("version").split('.').next().and_then(|digits| digits.parse::<u32>().ok());
-    Server { has_functions: major.is_some_and(|major| major >= 7), is_primary: field("role") == "master" }
+    Server { has_functions: major.is_some_and(|major| major >= 7), is_primary: field("role") == "master", run: None }
 }
 
 /// A reply that is text, of whichever kind.
 pub fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }

@@ -71,6 +71,11 @@ pub fn refused(value: &Value) -> Option<Refusal> {
     }
 }
 
+/// Whether the command has to be sent on.
+pub fn is_redirect(value: &Value) -> bool {
+    matches!(value, Value::ServerError(error) if refusal(error) == Refusal::Moved)
+}
+
 /// What a server answers that is asked to load a library which it has.
 pub fn is_library_there(value: &Value) -> bool {
     let Value::ServerError(error) = value else { return false };

@@ -19,9 +19,10 @@ use redis::Value;
 use crate::domain::journal::{Due, Hold, JobId, Journal, Note, Recorded, Standing};
 use crate::domain::key::{Key, KeyError, SLOTS, slot_of};
 use crate::domain::random::{Nonce, Random};
-use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
+use crate::domain::store::{Refusal, StoreError};
 use crate::remote::connect::text;
 use crate::remote::error::accepted;
+use crate::remote::lane;
 use crate::remote::request::{Decimal, Op};
 use crate::remote::store::Remote;
 
@@ -44,7 +45,6 @@ pub struct RemoteJournal {
     remote: Arc<Remote>,
     random: Random,
     /// Replicas that have to know of an intent.
-    replicas: u8,
     parts: Vec<Part>,
 }
 
@@ -65,9 +65,9 @@ struct Entry {
 }
 
 impl RemoteJournal {
-    pub fn new(remote: Arc<Remote>, group: &str, replicas: u8, random: Random) -> Result<Self, KeyError> {
+    pub fn new(remote: Arc<Remote>, group: &str, random: Random) -> Result<Self, KeyError> {
         let parts = (0..PARTS).map(|number| Part::new(group, number)).collect::<Result<_, _>>()?;
-        Ok(Self { remote, random, replicas, parts })
+        Ok(Self { remote, random, parts })
     }
 
     async fn append(&self, part: u8, intent: &[u8]) -> Result<Recorded, StoreError> {
@@ -77,29 +77,21 @@ impl RemoteJournal {
             return Err(StoreError::Overloaded);
         }
         let commands: [&[&[u8]]; 2] = [&[b"XADD", key, b"*", b"i", intent], &[b"XLEN", key]];
-        let [id, length] = self.remote.both(Op::Journal, intents, commands).await?;
+        let ([id, length], carrier) = self.remote.several(Op::Journal, intents, commands).await?;
         let id = accepted(id)?;
         let id =
             text(&id).and_then(|id| JobId::new(format!("{part}-{id}"))).ok_or(StoreError::Refused(Refusal::Other))?;
         let is_full = matches!(length, Value::Int(length) if length.unsigned_abs() >= PART_LENGTH);
         *was_full.lock().unwrap_or_else(PoisonError::into_inner) = is_full;
-        Ok(Recorded { id, confirmation: self.confirmation() })
+        Ok(Recorded { id, confirmation: lane::confirmation([carrier]) })
     }
 
     async fn length(&self, part: u8) -> Result<u64, StoreError> {
         let Part { intents, .. } = self.part(part)?;
-        let reply = self.remote.follow(Op::Journal, intents, &[b"XLEN", intents.as_bytes()]).await?;
+        let reply = self.remote.one(Op::Journal, intents, &[b"XLEN", intents.as_bytes()]).await?;
         match accepted(reply)? {
             Value::Int(length) => Ok(length.unsigned_abs()),
             _ => Err(StoreError::Refused(Refusal::Other)),
-        }
-    }
-
-    /// Whether the replicas have what was just written.
-    fn confirmation(&self) -> Confirmation {
-        match self.replicas {
-            0 => Confirmation::given(),
-            _ => Confirmation::new(std::future::ready(Confirmed::Short)),
         }
     }
 
@@ -147,11 +139,11 @@ impl Journal for RemoteJournal {
             let part = self.part(part)?;
             let remove: &[&[u8]] = &[b"XDEL", part.intents.as_bytes(), id.as_bytes()];
             let Some(note) = note else {
-                return accepted(self.remote.follow(Op::Journal, &part.intents, remove).await?).map(drop);
+                return accepted(self.remote.one(Op::Journal, &part.intents, remove).await?).map(drop);
             };
             let (job, life) = (part.job(&id), millis(note.life));
             let set: &[&[u8]] = &[b"SET", job.as_bytes(), &note.text, b"PX", life.as_bytes()];
-            let [noted, removed] = self.remote.both(Op::Journal, &part.intents, [set, remove]).await?;
+            let ([noted, removed], _) = self.remote.several(Op::Journal, &part.intents, [set, remove]).await?;
             if let Err(error) = accepted(noted) {
                 // A server without memory refuses it; the job is done all the same, and that is what matters.
                 tracing::debug!(%error, "a job's last note could not be left");
@@ -167,7 +159,7 @@ impl Journal for RemoteJournal {
             let part = self.part(part)?;
             let (job, life) = (part.job(&id), millis(note.life));
             let set: &[&[u8]] = &[b"SET", job.as_bytes(), &note.text, b"PX", life.as_bytes()];
-            accepted(self.remote.follow(Op::Journal, &part.intents, set).await?).map(drop)
+            accepted(self.remote.one(Op::Journal, &part.intents, set).await?).map(drop)
         }
         .boxed()
     }
@@ -178,7 +170,8 @@ impl Journal for RemoteJournal {
             let Ok(part) = self.part(part) else { return Ok(Standing { intent: None, note: None }) };
             let job = part.job(&id);
             let find: &[&[u8]] = &[b"XRANGE", part.intents.as_bytes(), id.as_bytes(), id.as_bytes()];
-            let [found, note] = self.remote.both(Op::Journal, &part.intents, [find, &[b"GET", job.as_bytes()]]).await?;
+            let ([found, note], _) =
+                self.remote.several(Op::Journal, &part.intents, [find, &[b"GET", job.as_bytes()]]).await?;
             let intent = entries(accepted(found)?)?.pop().map(|(_, intent)| intent);
             let note = match accepted(note)? {
                 Value::BulkString(note) => Some(Bytes::from(note)),
@@ -199,12 +192,12 @@ impl Journal for RemoteJournal {
             let (name, nonce, life) = (key.as_bytes(), holder.as_bytes(), millis(life));
             let take: &[&[u8]] = &[b"SET", name, nonce, b"NX", b"PX", life.as_bytes()];
             // Nothing is answered where somebody has it.
-            match self.remote.follow(Op::Journal, key, take).await? {
+            match self.remote.one(Op::Journal, key, take).await? {
                 Value::Nil => {}
                 reply => return accepted(reply).map(|_| Hold::Held),
             }
             let look: [&[&[u8]]; 2] = [&[b"GET", name], &[b"PTTL", name]];
-            let [who, left] = self.remote.both(Op::Journal, key, look).await?;
+            let ([who, left], _) = self.remote.several(Op::Journal, key, look).await?;
             let left = match accepted(left)? {
                 Value::Int(left) => Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 _ => return Err(StoreError::Refused(Refusal::Other)),
@@ -213,7 +206,7 @@ impl Journal for RemoteJournal {
             if !is_ours || left < RENEWABLE {
                 return Ok(Hold::Taken { left });
             }
-            let renewed = self.remote.follow(Op::Journal, key, &[b"PEXPIRE", name, life.as_bytes()]).await?;
+            let renewed = self.remote.one(Op::Journal, key, &[b"PEXPIRE", name, life.as_bytes()]).await?;
             match accepted(renewed)? {
                 Value::Int(1) => Ok(Hold::Held),
                 _ => Ok(Hold::Taken { left: Duration::ZERO }),
@@ -227,7 +220,7 @@ impl Journal for RemoteJournal {
             let Part { intents, .. } = self.part(part)?;
             let count = Decimal::new(u64::from(limit.clamp(1, READ_AT_ONCE)));
             let read: &[&[u8]] = &[b"XRANGE", intents.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()];
-            let [time, found] = self.remote.both(Op::Journal, intents, [&[b"TIME"], read]).await?;
+            let ([time, found], _) = self.remote.several(Op::Journal, intents, [&[b"TIME"], read]).await?;
             let now = server_time(&accepted(time)?).ok_or(StoreError::Refused(Refusal::Other))?;
             let aged = entries(accepted(found)?)?.into_iter().filter_map(|(id, intent)| {
                 let written = Duration::from_millis(id.split_once('-')?.0.parse().ok()?);

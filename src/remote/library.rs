@@ -1,4 +1,4 @@
-//! The server's side of a fill: four scripts, as a function library where the server has functions, else by their hashes.
+//! What has to happen in one step on the server: scripts, as a function library where the server has functions, else by their hashes.
 //!
 //! The library's name carries its version and it is never replaced in place, because sidecars of two versions share a
 //! server while they are rolled out: a change to a script is a new version (a test holds the text to its version).
@@ -22,14 +22,22 @@ use crate::remote::request::{Op, Request};
 /// How long to leave it after loading failed: an operator has to act, and every claim asks.
 const LOAD_PAUSE: Duration = Duration::from_secs(5);
 
-const NAME: &str = "hydrant_v1";
+/// Registrations that have ended stay this long, because a fill may be slower than its clock: in milliseconds.
+pub const GRACE: &[u8] = b"60000";
+
+const NAME: &str = "hydrant_v2";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     Claim,
+    /// Of an entity without aliases and rules: most are, and the short script costs the server a third of the long one.
     Commit,
+    CommitRuled,
     Absent,
     Abort,
+    Register,
+    Replace,
+    Weed,
 }
 
 /// The library's text and the scripts' hashes, worked out once.
@@ -79,13 +87,7 @@ impl Functions {
         } else {
             (b"EVALSHA", self.hashes[script as usize].as_bytes())
         };
-        // On the stack: three words, at most two keys, at most four arguments.
-        let mut parts: [&[u8]; 9] = [b""; 9];
-        let length = 3 + keys.len() + args.len();
-        parts[..3].copy_from_slice(&[verb, name, &count]);
-        parts[3..3 + keys.len()].copy_from_slice(keys);
-        parts[3 + keys.len()..length].copy_from_slice(args);
-        Request::one(&parts[..length])
+        Request::gathered(&[&[verb, name, &count], keys, args])
     }
 
     /// Loads what is missing, unless somebody did since `seen` loads.
@@ -137,14 +139,27 @@ impl Default for Functions {
 }
 
 impl Script {
-    const ALL: [Self; 4] = [Self::Claim, Self::Commit, Self::Absent, Self::Abort];
+    const ALL: [Self; 8] = [
+        Self::Claim,
+        Self::Commit,
+        Self::CommitRuled,
+        Self::Absent,
+        Self::Abort,
+        Self::Register,
+        Self::Replace,
+        Self::Weed,
+    ];
 
     const fn function(self) -> &'static str {
         match self {
-            Self::Claim => "hydrant_v1_claim",
-            Self::Commit => "hydrant_v1_commit",
-            Self::Absent => "hydrant_v1_absent",
-            Self::Abort => "hydrant_v1_abort",
+            Self::Claim => "hydrant_v2_claim",
+            Self::Commit => "hydrant_v2_commit",
+            Self::CommitRuled => "hydrant_v2_commit_ruled",
+            Self::Absent => "hydrant_v2_absent",
+            Self::Abort => "hydrant_v2_abort",
+            Self::Register => "hydrant_v2_register",
+            Self::Replace => "hydrant_v2_replace",
+            Self::Weed => "hydrant_v2_weed",
         }
     }
 
@@ -152,25 +167,32 @@ impl Script {
         match self {
             Self::Claim => include_str!("lua/claim.lua"),
             Self::Commit => include_str!("lua/commit.lua"),
+            Self::CommitRuled => include_str!("lua/commit_ruled.lua"),
             Self::Absent => include_str!("lua/absent.lua"),
             Self::Abort => include_str!("lua/abort.lua"),
+            Self::Register => include_str!("lua/register.lua"),
+            Self::Replace => include_str!("lua/replace.lua"),
+            Self::Weed => include_str!("lua/weed.lua"),
         }
     }
 
-    /// Giving a claim back only frees memory, so it is allowed when there is none.
+    /// What only frees memory is allowed when there is none.
     const fn flags(self) -> &'static str {
         match self {
-            Self::Claim | Self::Commit | Self::Absent => "",
-            Self::Abort => "'allow-oom'",
+            Self::Claim | Self::Commit | Self::CommitRuled | Self::Absent | Self::Register | Self::Replace => "",
+            Self::Abort | Self::Weed => "'allow-oom'",
         }
     }
 
     const fn op(self) -> Op {
         match self {
             Self::Claim => Op::Claim,
-            Self::Commit => Op::Commit,
+            Self::Commit | Self::CommitRuled => Op::Commit,
             Self::Absent => Op::Absent,
             Self::Abort => Op::Abort,
+            Self::Register => Op::Register,
+            Self::Replace => Op::Replace,
+            Self::Weed => Op::Weed,
         }
     }
 }
@@ -189,7 +211,7 @@ mod tests {
         // Changed a script? Then the version in its name changes with it, and this hash.
         assert_eq!(
             (NAME, sha1_hex(&Functions::new().text).as_str()),
-            ("hydrant_v1", "ebed187764690a29afaf306c468f99db4e6c40e9")
+            ("hydrant_v2", "aac72de63839b9180436dd2313e4134da8dcb625")
         );
     }
 

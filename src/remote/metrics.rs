@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::store::{Refusal, StoreError};
+use crate::domain::store::{Confirmed, Refusal, StoreError};
 use crate::remote::request::Op;
 
 /// A node of our own rack answers in a fraction of a millisecond; at the other end stands the longest sensible deadline.
@@ -26,6 +26,7 @@ pub struct Metrics {
     nodes: [Gauge; Standing::ALL.len()],
     redirects: [Counter; RedirectKind::ALL.len()],
     refreshes: [Counter; 2],
+    confirmations: [Counter; 2],
 }
 
 /// How a request ended. One of several commands is as bad as its worst reply.
@@ -80,6 +81,11 @@ struct KindLabel {
     kind: Label,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConfirmedLabel {
+    confirmed: Label,
+}
+
 /// A label's value: a word from one of the closed sets above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Label(&'static str);
@@ -107,6 +113,12 @@ impl Metrics {
         registry.register("hydrant_redis_redirects", "Replies that name another node", redirects.clone());
         let refreshes: Family<OutcomeLabel, Counter> = Family::default();
         registry.register("hydrant_redis_topology_refreshes", "Times the topology was asked for", refreshes.clone());
+        let confirmations: Family<ConfirmedLabel, Counter> = Family::default();
+        registry.register(
+            "hydrant_redis_confirmations",
+            "Writes whose replicas were asked for, one for each node; several share one request (op=\"wait\")",
+            confirmations.clone(),
+        );
 
         let two = |family: &Family<OutcomeLabel, Counter>| {
             ["ok", "failed"].map(|word| family.get_or_create_owned(&OutcomeLabel { outcome: Label(word) }))
@@ -133,6 +145,8 @@ impl Metrics {
             redirects: RedirectKind::ALL
                 .map(|kind| redirects.get_or_create_owned(&KindLabel { kind: Label(kind.as_str()) })),
             refreshes: two(&refreshes),
+            confirmations: ["yes", "short"]
+                .map(|word| confirmations.get_or_create_owned(&ConfirmedLabel { confirmed: Label(word) })),
         }
     }
 
@@ -167,6 +181,13 @@ impl Metrics {
 
     pub fn redirected(&self, kind: RedirectKind) {
         self.redirects[kind as usize].inc();
+    }
+
+    pub fn confirmed(&self, confirmed: Confirmed) {
+        match confirmed {
+            Confirmed::Yes => self.confirmations[0].inc(),
+            Confirmed::Short => self.confirmations[1].inc(),
+        };
     }
 
     pub fn topology_refreshed(&self) {

@@ -1,8 +1,9 @@
 //! The hands that reach Redis: one server, a Sentinel group or a cluster, over TCP or TLS.
 //!
-//! In the order a command meets them: `store` (what is asked, key by key), `claim` (the two halves of a fill), `library`
-//! (the scripts behind them), `topology` and `discover` (who owns the slot), `node` (limit, deadline, breaker, metric),
-//! `link` (one connection, everybody's commands in one write), `connect` (socket, TLS, greeting).
+//! In the order a command meets them: `store` (what is asked, key by key), `claim` (the two halves of a fill), `removal`,
+//! `erase` and `mark` (what an invalidation does), `library` (the scripts behind them), `route` (to the owners and after
+//! redirects), `topology` and `discover` (who owns the slot), `node` (limit, deadline, breaker, metric), `lane` (whether
+//! the replicas have it), `link` (one connection, everybody's commands in one write), `connect` (socket, TLS, greeting).
 //!
 //! A router of our own, because a claim has to know its connection: see docs/adr/0003.
 
@@ -25,15 +26,23 @@ use crate::tasks::Tasks;
 pub mod claim;
 pub mod connect;
 pub mod discover;
+pub mod erase;
 pub mod error;
 pub mod journal;
+pub mod lane;
 pub mod library;
 pub mod link;
+pub mod mark;
 pub mod metrics;
 pub mod node;
+pub mod register;
+pub mod removal;
 pub mod request;
+pub mod route;
+pub mod scan;
 pub mod store;
 pub mod topology;
+pub mod upheaval;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -105,8 +114,8 @@ pub fn build(config: Config, tasks: &Tasks, random: Random, metrics: Metrics) ->
 
 /// The same over any way to reach an address.
 pub fn build_over(dial: Arc<dyn Dial>, config: Config, tasks: &Tasks, random: Random, metrics: Metrics) -> Arc<Remote> {
-    // TLS is the dialler's; replicas and group belong to invalidation and to Hydrant's global keys.
-    let Config { mode, auth, tls: _, replicas: _, deadline, connect_timeout, breaker, refresh, group: _ } = config;
+    // TLS is the dialler's.
+    let Config { mode, auth, tls: _, replicas, deadline, connect_timeout, breaker, refresh, group } = config;
     let shared = Arc::new(Shared {
         dial,
         auth,
@@ -114,6 +123,8 @@ pub fn build_over(dial: Arc<dyn Dial>, config: Config, tasks: &Tasks, random: Ra
         connect_timeout,
         breaker,
         primary_only: !matches!(mode, Mode::Cluster { .. }),
+        replicas,
+        group,
         tasks: tasks.clone(),
         random: random.clone(),
         metrics,

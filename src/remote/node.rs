@@ -6,18 +6,18 @@
 //! the commands that miss their deadline, is left alone, and comes back by itself, and no caller pays for trying.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
-use crate::domain::store::StoreError;
+use crate::domain::store::{Confirmed, StoreError};
 use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
@@ -42,6 +42,10 @@ pub struct Shared {
     pub breaker: breaker::Config,
     /// A cluster's map says who is a primary, and a replica answers MOVED; elsewhere the greeting has to be asked.
     pub primary_only: bool,
+    /// Replicas that have to have what is confirmed.
+    pub replicas: u8,
+    /// Part of Hydrant's own global keys.
+    pub group: String,
     pub tasks: Tasks,
     pub random: Random,
     pub metrics: Metrics,
@@ -51,12 +55,14 @@ pub struct Shared {
 
 pub struct Node {
     pub address: Address,
-    shared: Arc<Shared>,
+    pub shared: Arc<Shared>,
+    /// To the task that asks its replicas, once somebody wanted to know.
+    pub lane: OnceLock<mpsc::Sender<Ask>>,
     standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
     under_way: Semaphore,
-    retired: CancellationToken,
+    pub retired: CancellationToken,
     latency_micros: AtomicU64,
     /// Held while the functions are loaded, so that many claims that find them missing load them once.
     /// When that failed, if it did so last.
@@ -64,6 +70,14 @@ pub struct Node {
     /// How often they were loaded.
     pub loads: AtomicU64,
     pub functions_missing: AtomicBool,
+}
+
+/// Somebody who wants to know whether the replicas have what `link` carried.
+pub struct Ask {
+    pub link: Arc<Link>,
+    /// The node owned it then.
+    pub slot: u16,
+    pub answer: oneshot::Sender<Confirmed>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +107,7 @@ impl Node {
     pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
         let node = Arc::new(Self {
             address,
+            lane: OnceLock::new(),
             standing: Watched::new(Stand::Connecting),
             breaker: Mutex::new(Breaker::new(shared.breaker)),
             under_way: Semaphore::new(UNDER_WAY),
@@ -270,7 +285,7 @@ impl Node {
         loop {
             self.wait_for_turn().await;
             let started = Instant::now();
-            match self.connect().await {
+            match self.open().await {
                 Ok((wire, server)) => {
                     (number, complained) = (number + 1, false);
                     let (link, inlet) = Link::new(number, server, self.shared.deadline, self.retired.child_token());
@@ -304,19 +319,23 @@ impl Node {
     }
 
     /// Connects, and asks for a key that nobody has: a server that is loading, or a cluster that is down, greets well.
-    async fn connect(&self) -> Result<(Wire, connect::Server), ConnectError> {
+    pub async fn open(&self) -> Result<(Wire, connect::Server), ConnectError> {
         let attempt = async {
             let shared = &self.shared;
-            let (mut wire, server) = connect::open(&*shared.dial, &self.address, shared.auth.as_ref()).await?;
+            let (mut wire, mut server) = connect::open(&*shared.dial, &self.address, shared.auth.as_ref()).await?;
             if shared.primary_only && !server.is_primary {
                 return Err(ConnectError::NotPrimary);
             }
             match wire.ask(&Request::one(&[b"EXISTS", b"hydrant:probe"])).await {
-                Err(ConnectError::Refused(refusal)) if error::is_fault(refusal) => Err(ConnectError::Refused(refusal)),
+                Err(ConnectError::Refused(refusal)) if error::is_fault(refusal) => {
+                    return Err(ConnectError::Refused(refusal));
+                }
                 // Any other refusal comes from a server that works: the slot is elsewhere, the command is not allowed.
-                Ok(_) | Err(ConnectError::Refused(_)) => Ok((wire, server)),
-                Err(error) => Err(error),
+                Ok(_) | Err(ConnectError::Refused(_)) => {}
+                Err(error) => return Err(error),
             }
+            server.run = connect::run_of(&mut wire).await?;
+            Ok((wire, server))
         };
         tokio::time::timeout(self.shared.connect_timeout, attempt).await.unwrap_or(Err(ConnectError::Timeout))
     }

@@ -67,6 +67,8 @@ impl Rig {
             connect_timeout: Duration::from_secs(1),
             breaker: breaker::Config { failures: 3, waits },
             primary_only: true,
+            replicas: 0,
+            group: "test".to_owned(),
             tasks: tasks.0.clone(),
             random: Random::from_seed(1),
             metrics: Metrics::register(&mut Default::default()),
@@ -121,6 +123,8 @@ impl Peer {
         self.say("%2\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nrole\r\n$6\r\nmaster\r\n").await;
         assert_eq!(self.hear().await, ["EXISTS hydrant:probe"]);
         self.say(":0\r\n").await;
+        assert_eq!(self.hear().await, ["INFO server"]);
+        self.say("=18\r\ntxt:run_id:first\r\n\r\n").await;
     }
 }
 
@@ -365,7 +369,7 @@ async fn a_claim_whose_reply_is_late_is_given_back() {
     let claiming = claim::take(rig.node.clone(), functions, Random::from_seed(1).nonce(), ask);
     let (claimed, heard) = tokio::join!(claiming, peer.hear());
     assert!(matches!(claimed, Err(StoreError::Timeout)));
-    assert!(heard[0].starts_with("FCALL hydrant_v1_claim"), "{heard:?}");
+    assert!(heard[0].starts_with("FCALL hydrant_v2_claim"), "{heard:?}");
     let after = peer.hear().await;
-    assert!(after[0].starts_with("FCALL hydrant_v1_abort 1 {k}:g"), "{after:?}");
+    assert!(after[0].starts_with("FCALL hydrant_v2_abort 1 {k}:g"), "{after:?}");
 }

@@ -3,6 +3,8 @@
 //! They are packed once, by the caller, into one buffer; the connection only appends buffers. Several commands that must
 //! stay together (`ASKING` and what it is for, a node's share of a read) are one request with several replies.
 
+use std::time::Duration;
+
 /// One or more commands, and how many replies they will have.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -19,8 +21,17 @@ pub enum Op {
     Abort,
     Remove,
     Read,
+    Register,
+    Erase,
+    Replace,
+    Soften,
+    Weed,
+    Tagged,
+    Bury,
     Scan,
     Journal,
+    /// Asking replicas whether they have it.
+    Wait,
     /// Asking who owns what.
     Topology,
     Ping,
@@ -30,16 +41,25 @@ pub enum Op {
 
 impl Request {
     pub fn one(parts: &[&[u8]]) -> Self {
+        Self::gathered(&[parts])
+    }
+
+    /// One command whose parts lie in several places.
+    pub fn gathered(groups: &[&[&[u8]]]) -> Self {
         // "$", up to seven digits and two line ends around each part; the rest is the first line.
-        let size = parts.iter().map(|part| part.len() + 12).sum::<usize>() + 8;
+        let size = groups.iter().copied().flatten().map(|part| part.len() + 12).sum::<usize>() + 8;
         let mut request = Self { bytes: Vec::with_capacity(size), replies: 0 };
-        request.push(parts);
+        request.push_gathered(groups);
         request
     }
 
     pub fn push(&mut self, parts: &[&[u8]]) {
-        push_length(&mut self.bytes, b'*', parts.len());
-        for part in parts {
+        self.push_gathered(&[parts]);
+    }
+
+    fn push_gathered(&mut self, groups: &[&[&[u8]]]) {
+        push_length(&mut self.bytes, b'*', groups.iter().map(|parts| parts.len()).sum());
+        for part in groups.iter().copied().flatten() {
             push_length(&mut self.bytes, b'$', part.len());
             self.bytes.extend_from_slice(part);
             self.bytes.extend_from_slice(b"\r\n");
@@ -47,11 +67,16 @@ impl Request {
         self.replies += 1;
     }
 
+    /// This and then another's commands.
+    pub fn append(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.replies += other.replies;
+    }
+
     /// This after `ASKING`: a node that is taking a slot over answers only so.
     pub fn asking(&self) -> Self {
         let mut request = Self::one(&[b"ASKING"]);
-        request.bytes.extend_from_slice(&self.bytes);
-        request.replies += self.replies;
+        request.append(self);
         request
     }
 
@@ -65,15 +90,23 @@ impl Request {
 }
 
 impl Op {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 19] = [
         Self::Claim,
         Self::Commit,
         Self::Absent,
         Self::Abort,
         Self::Remove,
         Self::Read,
+        Self::Register,
+        Self::Erase,
+        Self::Replace,
+        Self::Soften,
+        Self::Weed,
+        Self::Tagged,
+        Self::Bury,
         Self::Scan,
         Self::Journal,
+        Self::Wait,
         Self::Topology,
         Self::Ping,
         Self::Install,
@@ -87,8 +120,16 @@ impl Op {
             Self::Abort => "abort",
             Self::Remove => "remove",
             Self::Read => "read",
+            Self::Register => "register",
+            Self::Erase => "erase",
+            Self::Replace => "replace",
+            Self::Soften => "soften",
+            Self::Weed => "weed",
+            Self::Tagged => "tagged",
+            Self::Bury => "bury",
             Self::Scan => "scan",
             Self::Journal => "journal",
+            Self::Wait => "wait",
             Self::Topology => "topology",
             Self::Ping => "ping",
             Self::Install => "install",
@@ -114,6 +155,11 @@ impl Decimal {
                 return Self { digits, start };
             }
         }
+    }
+
+    /// At least one: Redis refuses a life of nothing.
+    pub fn millis(duration: Duration) -> Self {
+        Self::new((duration.as_millis() as u64).max(1))
     }
 
     pub fn as_bytes(&self) -> &[u8] {

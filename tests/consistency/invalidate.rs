@@ -2,6 +2,7 @@
 //! `DEL key guard`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hydrant::domain::key::{Key, Sibling};
@@ -57,8 +58,20 @@ impl Asked {
     /// One of the ways to have this change known.
     pub fn draw(run: &Run, entity: Entity, id: usize, old: State, new: State, random: &mut StdRng) -> Self {
         let mut promised = vec![(entity, id, new)];
+        // All that are found with this one, as they are now; an application would not know their keys.
+        let mut and_all = |is_found: &dyn Fn(usize) -> bool| {
+            let known = if run.way == Way::Hydrant { run.truth.members() } else { 0 };
+            let others = (0..known).filter(|other| is_found(*other) && *other != id);
+            promised.extend(others.map(|other| (entity, other, run.truth.now(entity, other))));
+        };
         let (way, mut mode) = (random.random_range(0..100), pb::InvalidateMode::Remove);
         let target = match (entity, way) {
+            // Rarely: Redis is scanned for it, twice.
+            (Entity::Basket, 0..2) => {
+                let start = id.to_string();
+                and_all(&|other| other.to_string().starts_with(&start));
+                Target::Pattern(pb::PatternTarget { pattern: format!("{}*", entity.key(id)) })
+            }
             (Entity::User, 0..60) => {
                 mode = if way < 5 { pb::InvalidateMode::Refresh } else { mode };
                 member_target(entity, id, Vec::new())
@@ -66,10 +79,7 @@ impl Asked {
             (Entity::User, 60..80) => member_target(entity, id, known_aliases(id, old, new)),
             (Entity::User, 80..90) => Target::Keys(pb::KeysTarget { keys: vec![entity.key(id)] }),
             (Entity::User, _) => {
-                // All of the shop, as they are now; an application would not know their keys.
-                let known = if run.way == Way::Hydrant { run.truth.members() } else { 0 };
-                let others = (0..known).filter(|other| shop(*other) == shop(id) && *other != id);
-                promised.extend(others.map(|other| (entity, other, run.truth.now(entity, other))));
+                and_all(&|other| shop(other) == shop(id));
                 Target::Tag(pb::TagTarget { tag: format!("shop:{}", shop(id)) })
             }
             (Entity::Basket, 0..70) => {
@@ -123,7 +133,10 @@ async fn call(run: &Run, sidecar: usize, asked: &Asked) -> Told {
         reason: "consistency".to_owned(),
     });
     request.set_timeout(DEADLINE);
-    match timeout(DEADLINE * 3, run.sidecars[sidecar].client().invalidate(request)).await {
+    run.busy[sidecar].fetch_add(1, Ordering::Relaxed);
+    let answer = timeout(DEADLINE * 3, run.sidecars[sidecar].client().invalidate(request)).await;
+    run.busy[sidecar].fetch_sub(1, Ordering::Relaxed);
+    match answer {
         Ok(Ok(response)) => told(response.into_inner()),
         Ok(Err(status)) => Told::Failed(reason(&status)),
         Err(_) => Told::Failed("unanswered".to_owned()),

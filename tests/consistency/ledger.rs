@@ -1,8 +1,8 @@
 //! What was seen in one run: reads and what they found, invalidations and how they were answered, and every value that
 //! was older than what had been acknowledged before it was asked for.
 //!
-//! Not every old value breaks a promise: some faults are outside of one by name (`docs/consistency.md`), and a value
-//! that an application wrote itself may be read until the next sweep. Such reads are counted apart, never dropped.
+//! Not every old value breaks a promise: some faults are outside of one by name (docs/consistency.md), and a value that an
+//! application wrote itself may be read until the next sweep. Such reads are counted apart, by their reason.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,21 +20,23 @@ pub struct Ledger {
     pub read_errors: AtomicU64,
     pub app_writes: AtomicU64,
     calls: Mutex<Calls>,
-    stale: Mutex<BTreeMap<Verdict, Stale>>,
+    stale: Mutex<BTreeMap<&'static str, Stale>>,
 }
 
-/// Under which promise an old value was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What an old value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Broken: read from a primary after `DONE`.
+    /// A promise is broken.
     Violation,
-    /// Within what the promise leaves open under this fault.
-    Outside,
+    /// Within what the promises leave open: by this fault's name, or for a time that is not over.
+    Open,
 }
 
-#[derive(Clone, Debug, Default, Serialize)]
+/// Old values that were found, all for one reason.
+#[derive(Clone, Debug, Serialize)]
 pub struct Stale {
+    pub verdict: Verdict,
     pub count: u64,
     pub oldest_ms: u64,
     /// The first few, whole.
@@ -48,7 +50,6 @@ pub struct Example {
     pub acked_version: u64,
     pub age_ms: u64,
     pub at_ms: u64,
-    pub why: &'static str,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,7 @@ struct Calls {
     fills: BTreeMap<String, u64>,
     call_ms: Vec<f64>,
     pending_ms: Vec<f64>,
+    unfinished: u64,
 }
 
 /// A ledger when its run is over.
@@ -73,7 +75,9 @@ pub struct Sums {
     pub pending_p50_ms: f64,
     pub pending_longest_ms: f64,
     pub fills: BTreeMap<String, u64>,
-    pub stale: BTreeMap<Verdict, Stale>,
+    /// Jobs that nobody had finished when they were given up on.
+    pub unfinished: u64,
+    pub stale: BTreeMap<&'static str, Stale>,
     /// With none found in n hits the rate is below this, at 95 %: 3/n.
     pub bound: f64,
 }
@@ -88,9 +92,10 @@ impl Ledger {
         self.hits.fetch_add(u64::from(hit), Ordering::Relaxed);
     }
 
-    pub fn found_stale(&self, verdict: Verdict, example: Example) {
+    pub fn found_stale(&self, verdict: Verdict, why: &'static str, example: Example) {
         let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = stale.entry(verdict).or_default();
+        let fresh = || Stale { verdict, count: 0, oldest_ms: 0, examples: Vec::new() };
+        let entry = stale.entry(why).or_insert_with(fresh);
         entry.count += 1;
         entry.oldest_ms = entry.oldest_ms.max(example.age_ms);
         let is_known = entry.examples.iter().any(|known| known.key == example.key && known.value == example.value);
@@ -100,7 +105,8 @@ impl Ledger {
     }
 
     pub fn has_violations(&self) -> bool {
-        self.stale.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&Verdict::Violation)
+        let stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.values().any(|stale| stale.verdict == Verdict::Violation)
     }
 
     /// One answer to an invalidation: `DONE`, `PENDING`, or why it failed.
@@ -117,6 +123,10 @@ impl Ledger {
         if calls.pending_ms.len() < TIMES {
             calls.pending_ms.push(took.as_secs_f64() * 1e3);
         }
+    }
+
+    pub fn job_was_not_finished(&self) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).unfinished += 1;
     }
 
     pub fn filled(&self, outcome: &str) {
@@ -138,6 +148,7 @@ impl Ledger {
             invalidate_p99_ms: quantile(&calls.call_ms, 0.99),
             pending_p50_ms: quantile(&calls.pending_ms, 0.5),
             pending_longest_ms: quantile(&calls.pending_ms, 1.0),
+            unfinished: calls.unfinished,
             invalidations: calls.invalidations,
             fills: calls.fills,
             stale: self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -152,7 +163,7 @@ impl Example {
             Found::Version(_) => String::from_utf8_lossy(value).into_owned(),
             Found::Epoch(epoch) => format!("{} epoch {epoch}: {}", entity.name(), String::from_utf8_lossy(value)),
         };
-        Self { key: key.to_owned(), value, acked_version: acked.version, age_ms: 0, at_ms: 0, why: "" }
+        Self { key: key.to_owned(), value, acked_version: acked.version, age_ms: 0, at_ms: 0 }
     }
 }
 

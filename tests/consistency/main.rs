@@ -39,6 +39,7 @@ use std::process::ExitCode;
 
 use hydrant::domain::mutant::Mutant;
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::args::Args;
@@ -57,14 +58,18 @@ fn main() -> ExitCode {
         }
     };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).expect("a signal can be listened for");
         tokio::select! {
             biased;
             // So that servers and namespaces go with it.
             _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+            _ = terminate.recv() => ExitCode::from(143),
             code = all(args) => code,
         }
-    })
+    });
+    net::remove_own();
+    code
 }
 
 async fn all(args: Args) -> ExitCode {

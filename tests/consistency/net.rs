@@ -48,9 +48,8 @@ const NAMESPACES: &str = "/run/netns";
 
 impl Net {
     pub fn make() -> Self {
-        let prefix = format!("hydrant-{}-", std::process::id());
         remove_left_over();
-        let net = Self { kind: Kind::Namespaces(prefix) };
+        let net = Self { kind: Kind::Namespaces(prefix()) };
         match net.join() {
             Ok(()) => net,
             // What was made is removed as the first one is dropped.
@@ -207,6 +206,15 @@ fn batch(namespace: &str, lines: &str) -> Result<(), String> {
 fn said(out: &std::process::Output) -> Result<(), String> {
     let text = String::from_utf8_lossy(&out.stderr);
     if out.status.success() { Ok(()) } else { Err(text.lines().next().unwrap_or("ip failed").to_owned()) }
+}
+
+/// All of this process's, whoever still has a hand on them: for its end.
+pub fn remove_own() {
+    remove(|name| name.starts_with(&prefix()));
+}
+
+fn prefix() -> String {
+    format!("hydrant-{}-", std::process::id())
 }
 
 /// Of runs that were killed before they could.

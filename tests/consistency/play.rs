@@ -54,6 +54,7 @@ pub async fn play(stage: &Stage, act: Act) -> Report {
         until,
         stop: CancellationToken::new(),
         restarted_ms: AtomicU64::new(0),
+        busy: Default::default(),
         missed,
         seeds: stage.seeds(),
         seed,

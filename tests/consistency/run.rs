@@ -1,7 +1,7 @@
 //! One run: what its tasks share, and how a value that was read is judged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::cluster::ClusterClient;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{Example, Ledger, Verdict};
+use crate::net::SIDECARS;
 use crate::sidecar::Sidecar;
 use crate::truth::{Entity, Found, State, Truth};
 
@@ -26,6 +27,8 @@ pub struct Run {
     pub restarted_ms: AtomicU64,
     /// Members that a reader missed, for somebody to have them filled.
     pub missed: mpsc::Sender<(Entity, usize)>,
+    /// How many invalidations each sidecar is at.
+    pub busy: [AtomicUsize; SIDECARS],
     pub seeds: Vec<String>,
     pub seed: u64,
 }
@@ -105,45 +108,44 @@ impl Run {
             return;
         }
         let age = self.truth.age(read.entity, read.id, &read.found);
-        let (verdict, why) = self.verdict(&read, age);
+        // What an application wrote late is as old as its write.
+        let age = read.app_wrote.map_or(age, |written| age.min(written.elapsed()));
+        let (verdict, why) = match self.open_because(&read, age) {
+            Some(why) => (Verdict::Open, why),
+            None if read.app_wrote.is_some() => {
+                (Verdict::Violation, "written by an application, and not swept in time")
+            }
+            None => (Verdict::Violation, "read after it was acknowledged to be gone"),
+        };
         let mut example = Example::new(read.entity, read.key, &read.found, read.value, read.acked);
         example.age_ms = age.as_millis() as u64;
         example.at_ms = self.truth.started.elapsed().as_millis() as u64;
-        example.why = why;
-        self.ledger.found_stale(verdict, example);
+        self.ledger.found_stale(verdict, why, example);
     }
 
-    fn verdict(&self, read: &Read<'_>, age: Duration) -> (Verdict, &'static str) {
-        let leeway = &self.leeway;
-        let is_alias = read.key != read.entity.key(read.id);
+    /// Why this old value breaks no promise.
+    fn open_because(&self, read: &Read<'_>, age: Duration) -> Option<&'static str> {
+        let (leeway, is_alias) = (&self.leeway, read.key != read.entity.key(read.id));
         let restarted = Duration::from_millis(self.restarted_ms.load(Ordering::Relaxed));
         let since_restart = self.truth.started.elapsed().saturating_sub(restarted);
-        if leeway.unreplicated {
-            (Verdict::Outside, "the application waits for no replica")
+        let is_swept = leeway.swept_within.is_none_or(|bound| restarted.is_zero() || since_restart >= bound);
+        // By themselves applications wait for no replica, sweep nothing, and tell nobody to distrust a source.
+        let alone = self.way == Way::App;
+        if !is_swept {
+            Some("its primary came back from disk a moment ago, and is to be swept")
+        } else if leeway.unreplicated {
+            Some("the application waited for no replica")
         } else if is_alias && leeway.index_lost {
-            (Verdict::Outside, "the index may be lost: bounded by the TTL")
-        } else if leeway.swept_within.is_some_and(|bound| !restarted.is_zero() && since_restart < bound) {
-            (Verdict::Outside, "restarted from disk a moment ago: to be swept")
-        } else if let Some(written) = read.app_wrote {
-            let bound = SWEEP_INTERVAL + SLACK + leeway.sweep_late;
-            let lived = age.min(written.elapsed());
-            // By themselves applications sweep nothing.
-            if lived < bound || self.way == Way::App {
-                (Verdict::Outside, "an application wrote it: to be swept")
-            } else {
-                BROKEN_BY_APP
-            }
-        } else if read.entity == Entity::Note && (age < DECLARED_LAG + SLACK || self.way == Way::App) {
-            // An application's own delete cannot tell the next fill to distrust its source.
-            (Verdict::Outside, "its source lags, as declared")
+            Some("the index of aliases may be lost, so that they live to the end of their TTL")
+        } else if read.app_wrote.is_some() && (alone || age < SWEEP_INTERVAL + SLACK + leeway.sweep_late) {
+            Some("an application wrote it, and it is to be swept")
+        } else if read.entity == Entity::Note && (alone || age < DECLARED_LAG + SLACK) {
+            Some("its source lags, as declared")
         } else {
-            (Verdict::Violation, "read after it was acknowledged to be gone")
+            None
         }
     }
 }
-
-const BROKEN_BY_APP: (Verdict, &str) =
-    (Verdict::Violation, "an application wrote it, and no sweep took it away in time");
 
 /// One value that was found.
 pub struct Read<'a> {

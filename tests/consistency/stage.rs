@@ -65,10 +65,12 @@ fn config(nodes: &str, origin: &str) -> String {
     };
     let aliases = "aliases: { email: { key: \"user:email:{email}\", value: full }, \
                    phone: { key: \"user:phone:{phone}\", value: id } }, tags: [\"shop:{shop}\"]";
+    // A run lasts seconds: a node that is back is soon tried again.
+    let breaker = "breaker: { first_wait: 200ms, longest_wait: 1s }";
     let http = format!("origin: \"http://{origin}\", timeout: 3s, concurrency: 256");
     [
         "group: proof\n".to_owned(),
-        format!("redis: {{ mode: cluster, nodes: [{nodes}], replicas: 1, refresh: 2s }}\n"),
+        format!("redis: {{ mode: cluster, nodes: [{nodes}], replicas: 1, refresh: 2s, {breaker} }}\n"),
         format!(
             "sources:\n  truth: {{ http: {{ {http}, retries: 0 }} }}\n  replica: {{ http: {{ {http}, {lag} }} }}\n"
         ),

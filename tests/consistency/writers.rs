@@ -87,6 +87,8 @@ async fn settle(
                     if follow(&run, &job, LONGEST_JOB).await {
                         run.ledger.job_finished(started.elapsed());
                         acknowledge(&run, &asked.promised);
+                    } else {
+                        run.ledger.job_was_not_finished();
                     }
                 });
             }

@@ -48,9 +48,34 @@ async fn value_or_none(rig: &Rig) -> Option<String> {
     Some(String::from_utf8_lossy(&held.value).into_owned())
 }
 
-/// What the sidecar's own user needs for fills, reads and removals on a single server. A function may do only what its
+/// What the sidecar's own user needs for fills, reads and invalidations on a single server. A function may do only what its
 /// caller may, so the commands inside count too.
-const RIGHTS: [&str; 11] = ["on", ">pw", "~*", "-@all", "+fcall", "+get", "+set", "+del", "+exists", "+pttl", "+ping"];
+const RIGHTS: [&str; 24] = [
+    "on",
+    ">pw",
+    "~*",
+    "-@all",
+    "+fcall",
+    "+get",
+    "+set",
+    "+del",
+    "+exists",
+    "+pttl",
+    "+pexpire",
+    "+ping",
+    "+info",
+    "+time",
+    "+wait",
+    "+zadd",
+    "+zcard",
+    "+zcount",
+    "+zrange",
+    "+zrangebyscore",
+    "+zrem",
+    "+zremrangebyscore",
+    "+zscan",
+    "+zscore",
+];
 
 #[tokio::test]
 async fn a_user_that_may_not_load_functions_uses_installed_ones() {

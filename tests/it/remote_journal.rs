@@ -17,7 +17,7 @@ use crate::support::wait::until;
 const LIFE: Duration = Duration::from_secs(10);
 
 fn journal(rig: &Rig, group: &str, seed: u64) -> RemoteJournal {
-    RemoteJournal::new(rig.store.clone(), group, 0, Random::from_seed(seed)).expect("a good group")
+    RemoteJournal::new(rig.store.clone(), group, Random::from_seed(seed)).expect("a good group")
 }
 
 async fn one_server() -> (RedisServer, Rig) {

@@ -40,6 +40,21 @@ fn the_top_level() {
             "local.critical: `critical` is not in this version yet",
         ),
         ("store: memory", "store: memory\nlocal: { bytes: 1 }", "local.bytes: `1` is out of range, 64KiB to 64GiB"),
+        (
+            "store: memory",
+            "store: memory\ninvalidate: { spool: var/spool }",
+            "invalidate.spool.directory: this is not an absolute path",
+        ),
+        (
+            "store: memory",
+            "store: memory\ninvalidate: { spool: { bytes: 1MiB } }",
+            "invalidate.spool.directory: `directory` is missing",
+        ),
+        (
+            "store: memory",
+            "store: memory\ninvalidate: { spool: { directory: /s, files: 0 } }",
+            "invalidate.spool.files: `0` is out of range, 1 to 1000000",
+        ),
         ("store: memory", "store: memory\nfill: 7", "fill: a section is expected here"),
         ("store: memory", "store: memory\nenabled: { all: maybe }", "enabled.all: `maybe` is neither true nor false"),
         ("store: memory", "store: memory\nenabled: { percent: 101 }", "enabled.percent: `101` is not a percentage"),

@@ -12,8 +12,8 @@ use crate::grpc::pb::cache_control_service_server::CacheControlService;
 use crate::grpc::pb::{
     ExplainRequest, ExplainResponse, GetJobRequest, GetJobResponse, InvalidateRequest, InvalidateResponse,
     PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WarmUpResponse, WatchJobRequest,
-    WatchJobResponse,
 };
+use crate::grpc::service::follow::{Following, follow};
 use crate::grpc::service::{Services, not_built, refuse};
 use crate::grpc::{convert, status};
 
@@ -33,7 +33,7 @@ impl Control {
 
 #[tonic::async_trait]
 impl CacheControlService for Control {
-    type WatchJobStream = Empty<Result<WatchJobResponse, Status>>;
+    type WatchJobStream = Following;
     type WarmUpStream = Empty<Result<WarmUpResponse, Status>>;
 
     async fn prehydrate(&self, call: Request<PrehydrateRequest>) -> Result<Response<PrehydrateResponse>, Status> {
@@ -44,16 +44,27 @@ impl CacheControlService for Control {
         Ok(Response::new(convert::response(report)))
     }
 
-    async fn invalidate(&self, _: Request<InvalidateRequest>) -> Result<Response<InvalidateResponse>, Status> {
-        Err(not_built())
+    async fn invalidate(&self, call: Request<InvalidateRequest>) -> Result<Response<InvalidateResponse>, Status> {
+        let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
+        let until = answer_by(call.extensions().get(), Instant::now());
+        let Services { prehydrate, invalidate, .. } = &self.services;
+        let identify = |who| prehydrate.identify(who);
+        let brought = convert::invalidate::Call { trace, until };
+        let request = convert::invalidate::request(call.into_inner(), brought, identify).map_err(refuse)?;
+        let answer = invalidate.run(request).await.map_err(refuse)?;
+        Ok(Response::new(convert::invalidate::response(answer)))
     }
 
-    async fn get_job(&self, _: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
-        Err(not_built())
+    async fn get_job(&self, call: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+        let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
+        let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
+        Ok(Response::new(GetJobResponse { job: Some(convert::job::job(job)) }))
     }
 
-    async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
-        Err(not_built())
+    async fn watch_job(&self, call: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
+        let states = self.services.invalidate.watch(&id).await.map_err(refuse)?;
+        Ok(Response::new(follow(states, self.services.stopping.clone())))
     }
 
     async fn warm_up(&self, _: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
@@ -69,7 +80,7 @@ impl CacheControlService for Control {
     }
 }
 
-/// Shortly before the call's deadline. Prehydrate always has one: its own, where the caller names none.
+/// Shortly before the call's deadline. What waits always has one: its own, where the caller names none.
 fn answer_by(deadline: Option<&Deadline>, now: Instant) -> Instant {
     let end = deadline.and_then(|deadline| deadline.0).unwrap_or(now);
     let left = end.saturating_duration_since(now);

@@ -1,18 +1,24 @@
 //! The contract's services. Each rpc converts, calls a flow and converts back; what is decided is decided below.
 
 pub mod control;
+mod follow;
 pub mod read;
 
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::domain::error::{Error, Kind};
 use crate::grpc::status;
+use crate::invalidate::Invalidate;
 use crate::prehydrate::Prehydrate;
 
 /// The flows behind the door; one more for each issue that brings one.
 #[derive(Clone)]
 pub struct Services {
     pub prehydrate: Prehydrate,
+    pub invalidate: Invalidate,
+    /// Ends streams that would outlive the process.
+    pub stopping: CancellationToken,
 }
 
 /// Tells the log what the caller is not told, and makes the caller's status.

@@ -22,6 +22,7 @@ pub enum Fault {
     CutThenKill,
     Minority,
     OneWay,
+    RedisAway,
     Failover,
     Migrate,
     RestartInPlace,
@@ -55,8 +56,8 @@ pub const BETWEEN: Duration = Duration::from_secs(2);
 impl Fault {
     pub fn all() -> Vec<Self> {
         use Fault::*;
-        let mut all = vec![None, KillPrimary, CutThenKill, Minority, OneWay, Failover, Migrate, RestartInPlace];
-        all.extend([DebugSleep, StopSidecar, KillSidecar, FlushAll, FunctionFlush]);
+        let mut all = vec![None, KillPrimary, CutThenKill, Minority, OneWay, RedisAway, Failover, Migrate];
+        all.extend([RestartInPlace, DebugSleep, StopSidecar, KillSidecar, FlushAll, FunctionFlush]);
         all.extend(POLICIES.map(Evict));
         all.extend([SlowSource, FailingSource, LaggingSource, ClientKill]);
         all
@@ -74,6 +75,7 @@ impl Fault {
             Self::CutThenKill => "cut-then-kill",
             Self::Minority => "minority",
             Self::OneWay => "one-way",
+            Self::RedisAway => "redis-away",
             Self::Failover => "failover",
             Self::Migrate => "migrate",
             Self::RestartInPlace => "restart-in-place",
@@ -96,7 +98,7 @@ impl Fault {
     }
 
     pub fn needs_namespaces(self) -> bool {
-        matches!(self, Self::CutThenKill | Self::Minority | Self::OneWay)
+        matches!(self, Self::CutThenKill | Self::Minority | Self::OneWay | Self::RedisAway)
     }
 
     pub fn leeway(self, way: Way) -> Leeway {
@@ -109,7 +111,8 @@ impl Fault {
                 | Self::Failover
                 | Self::RestartInPlace
         );
-        let takes_over = fails_over || matches!(self, Self::StopSidecar | Self::KillSidecar | Self::DebugSleep);
+        let takes_over =
+            fails_over || matches!(self, Self::StopSidecar | Self::KillSidecar | Self::DebugSleep | Self::RedisAway);
         Leeway {
             index_lost: self == Self::FlushAll || matches!(self, Self::Evict(policy) if policy.starts_with("allkeys")),
             // Two passes, a claim's life apart, and the time to notice.
@@ -128,12 +131,13 @@ impl Fault {
             Self::CutThenKill => network::cut_then_kill(stage, random).await,
             Self::Minority => network::minority(stage, random).await,
             Self::OneWay => network::one_way(stage, random).await,
+            Self::RedisAway => network::redis_away(stage).await,
             Self::Failover => servers::fail_over(stage, random).await,
             Self::Migrate => servers::migrate(stage, random).await,
             Self::RestartInPlace => servers::restart_in_place(stage, run, random).await,
             Self::DebugSleep => servers::debug_sleep(stage, random).await,
             Self::StopSidecar => sidecars::stop_between_claim_and_commit(stage, random).await,
-            Self::KillSidecar => sidecars::kill(stage, random).await,
+            Self::KillSidecar => sidecars::kill(stage, run, random).await,
             Self::FlushAll => servers::on_a_primary(stage, random, &["FLUSHALL"]).await,
             Self::FunctionFlush => servers::on_a_primary(stage, random, &["FUNCTION", "FLUSH"]).await,
             Self::Evict(policy) => servers::evict(stage, policy).await,

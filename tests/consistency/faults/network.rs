@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom;
 use tokio::time::sleep;
 
 use crate::faults::servers::{await_promotion, shard};
-use crate::net::Place;
+use crate::net::{NODES, Place, SIDECARS};
 use crate::node::NODE_TIMEOUT;
 use crate::stage::Stage;
 
@@ -53,6 +53,16 @@ pub async fn one_way(stage: &Stage, random: &mut StdRng) {
         _ => Place::all().filter(|to| *to != primary).for_each(|to| stage.net.drop_packets(primary, to)),
     }
     // tidy: waits because the fault lasts: longer than a failover takes
+    sleep(NODE_TIMEOUT * 2).await;
+    stage.net.heal();
+}
+
+/// No sidecar reaches any server; readers do.
+pub async fn redis_away(stage: &Stage) {
+    for (sidecar, node) in (0..SIDECARS).flat_map(|sidecar| (0..NODES).map(move |node| (sidecar, node))) {
+        stage.net.cut(Place::Sidecar(sidecar), Place::Node(node));
+    }
+    // tidy: waits because the fault lasts: long enough for breakers to open
     sleep(NODE_TIMEOUT * 2).await;
     stage.net.heal();
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hydrant::app::not_yet::NotYet;
 use hydrant::domain::clock::Clock;
 use hydrant::domain::phase::{self, Phase};
 use hydrant::domain::random::Random;
@@ -19,7 +20,9 @@ use hydrant::grpc::pb::cache_control_service_client::CacheControlServiceClient;
 use hydrant::grpc::server::{Door, Drained, serve};
 use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
+use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
+use hydrant::local::journal::MemoryJournal;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::prehydrate::{self, Prehydrate};
@@ -66,14 +69,14 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let prehydrate = flow(&store, source.clone(), &tasks, &random, &mut registry);
+        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry);
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
         let address = listeners.api().expect("bound");
         let (phase, _) = phase::channel();
         let metrics = Metrics::register(&mut registry);
         let door = Door {
-            services: Services { prehydrate },
+            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
             limits,
             drain,
             metrics: metrics.clone(),
@@ -88,13 +91,13 @@ impl Setup {
     }
 }
 
-fn flow(
+fn flows(
     store: &MemoryStore,
     source: Arc<StubSource>,
     tasks: &Tasks,
     random: &Random,
     registry: &mut Registry,
-) -> Prehydrate {
+) -> (Prehydrate, Invalidate) {
     let live = Live::new(Settings {
         catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role")])),
         switch: Switch::default(),
@@ -110,8 +113,22 @@ fn flow(
         queue: Duration::from_millis(20),
         items: 16,
     };
+    let invalidate = {
+        let removal = Arc::new(NotYet::default());
+        let journal = Arc::new(MemoryJournal::default());
+        let store = Arc::new(store.clone());
+        let hands = Hands { store, removal, journal, filler: filler.clone() };
+        let metrics = invalidate::metrics::Metrics::register(registry);
+        let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
+        let means = Means { live, tasks, clock: Clock::System, random, metrics };
+        let claim_life = Duration::from_secs(10);
+        let config = invalidate::Config { group: "test".into(), pod: "pod-1".into(), claim_life, spool: None };
+        Invalidate::new(config, hands, means, Arc::new(|_| {}))
+    };
+    invalidate.start();
     let metrics = prehydrate::metrics::Metrics::register(registry);
-    Prehydrate::new(config, Cookies::new(None, Clock::System), live, filler, tasks.clone(), random, metrics)
+    let cookies = Cookies::new(None, Clock::System);
+    (Prehydrate::new(config, cookies, live, filler, tasks.clone(), random, metrics), invalidate)
 }
 
 impl Running {

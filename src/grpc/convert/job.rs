@@ -1,0 +1,97 @@
+//! `GetJob` and `WatchJob`: which job, and how it stands.
+
+use std::time::SystemTime;
+
+use prost_types::Timestamp;
+
+use super::Problems;
+use super::invalidate::{cause_out, counts_out, durability_out, mode_out};
+use crate::domain::error::Error;
+use crate::domain::journal::MAX_JOB_ID_BYTES;
+use crate::grpc::pb;
+use crate::invalidate::jobs::{Detail, Job, JobState};
+
+/// An id that no job can have is the caller's mistake; one that none has is for the flow to say.
+pub fn id(job_id: String) -> Result<String, Error> {
+    let mut problems = Problems::default();
+    problems.length("job_id", &job_id, 1, MAX_JOB_ID_BYTES);
+    match problems.into_error() {
+        Some(error) => Err(error),
+        None => Ok(job_id),
+    }
+}
+
+pub fn job(job: Job) -> pb::Job {
+    let Job {
+        id,
+        state,
+        trace,
+        created,
+        updated,
+        finished,
+        attempts,
+        next_attempt,
+        holder,
+        durability,
+        reason,
+        message,
+        mode,
+        counts,
+        detail,
+    } = job;
+    let (kind, progress) = match &detail {
+        Detail::Invalidation { .. } => (pb::JobKind::Invalidation, None),
+        Detail::Sweep { scanned, rate, .. } => {
+            let progress = pb::JobProgress { done: *scanned, total: 0, failed: 0, rate: *rate };
+            (pb::JobKind::Sweep, Some(progress))
+        }
+    };
+    let (mode, counts) = (mode_out(mode).into(), Some(counts_out(counts)));
+    let detail = match detail {
+        Detail::Invalidation { cause } => {
+            pb::job::Detail::Invalidation(pb::InvalidationJob { mode, cause: cause_out(cause).into(), counts })
+        }
+        Detail::Sweep { pattern, entities, pass, scanned, nodes_done, nodes_total, rate: _ } => {
+            pb::job::Detail::Sweep(pb::SweepJob {
+                mode,
+                pattern,
+                entities,
+                pass,
+                scanned,
+                nodes_done,
+                nodes_total,
+                counts,
+            })
+        }
+    };
+    pb::Job {
+        job_id: id.to_string(),
+        kind: kind.into(),
+        state: state_out(state).into(),
+        trace_id: trace,
+        create_time: Some(time_out(created)),
+        update_time: Some(time_out(updated)),
+        finish_time: finished.map(time_out),
+        progress,
+        attempts,
+        next_attempt_time: next_attempt.map(time_out),
+        holder,
+        durability: durability_out(durability).into(),
+        reason,
+        message,
+        detail: Some(detail),
+    }
+}
+
+fn time_out(time: SystemTime) -> Timestamp {
+    Timestamp::from(time)
+}
+
+const fn state_out(state: JobState) -> pb::JobState {
+    match state {
+        JobState::Queued => pb::JobState::Queued,
+        JobState::Running => pb::JobState::Running,
+        JobState::Waiting => pb::JobState::Waiting,
+        JobState::Succeeded => pb::JobState::Succeeded,
+    }
+}

@@ -1,0 +1,224 @@
+//! Asking the replicas: has what was just written reached them?
+//!
+//! `WAIT` holds up whatever follows on its connection, so it has one of its own for each node: the lane, opened when it is
+//! first needed. There `WAIT` would answer at once, because it looks at what its own connection wrote last; so each is
+//! preceded by a write of its own, a marker that is never without effect. The marker comes after everything that the
+//! server has answered before, on any connection, and a replica that has it has that too. One marker and one `WAIT` go
+//! for everybody who asked until they were sent.
+//!
+//! It proves something only about the very server that took the writes. So both connections must have met the same run
+//! of it, and the one that carried the writes must still stand. A marker that is refused says that the server no longer
+//! owns its slot, or is no primary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::domain::key::slot_tag;
+use crate::domain::store::{Confirmation, Confirmed, Refusal};
+use crate::remote::error;
+use crate::remote::link::{self, Link, NoReply};
+use crate::remote::metrics::Outcome;
+use crate::remote::node::{Ask, Node};
+use crate::remote::request::{Decimal, Op, Request};
+
+/// How long replicas may take. In one rack they have it in less than a millisecond; one that needs this long is away.
+const WAIT_FOR: Duration = Duration::from_millis(50);
+/// Nobody reads the marker, and it must not stay.
+const MARKER_LIFE: &[u8] = b"60000";
+/// Those who wait for one node's replicas at once: as many as may have commands under way there.
+const QUEUED: usize = 8_192;
+/// At least this long from one attempt to open the lane to the next.
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which connection carried a write, and a slot that its node owned then.
+#[derive(Clone)]
+pub struct Carrier {
+    pub node: Arc<Node>,
+    pub link: Arc<Link>,
+    pub slot: u16,
+}
+
+/// One confirmation for everything that these carried and that has been answered.
+pub fn confirmation(carriers: impl IntoIterator<Item = Carrier>) -> Confirmation {
+    let mut distinct: Vec<Carrier> = Vec::new();
+    for carrier in carriers {
+        let is_known = distinct.iter().any(|known| Arc::ptr_eq(&known.link, &carrier.link));
+        if !is_known && carrier.node.shared.replicas > 0 {
+            distinct.push(carrier);
+        }
+    }
+    if distinct.is_empty() {
+        return Confirmation::given();
+    }
+    Confirmation::new(async move {
+        let answers = join_all(distinct.into_iter().map(ask)).await;
+        if answers.iter().all(|answer| *answer == Confirmed::Yes) { Confirmed::Yes } else { Confirmed::Short }
+    })
+}
+
+async fn ask(carrier: Carrier) -> Confirmed {
+    let Carrier { node, link, slot } = carrier;
+    let (answer, answered) = oneshot::channel();
+    let confirmed = match asks(&node).try_send(Ask { link, slot, answer }) {
+        // Whoever waits behind a batch that is under way waits no longer than for one batch.
+        Ok(()) => match tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await {
+            Ok(Ok(confirmed)) => confirmed,
+            Ok(Err(_)) | Err(_) => Confirmed::Short,
+        },
+        Err(_) => Confirmed::Short,
+    };
+    node.shared.metrics.confirmed(confirmed);
+    confirmed
+}
+
+/// To the task that serves one node; it begins when it is first needed.
+fn asks(node: &Arc<Node>) -> &mpsc::Sender<Ask> {
+    node.lane.get_or_init(|| {
+        let (asks, inbox) = mpsc::channel(QUEUED);
+        let served = node.clone();
+        drop(node.shared.tasks.until_end(async move {
+            tokio::select! {
+                biased;
+                () = served.retired.cancelled() => {}
+                () = serve(&served, inbox) => {}
+            }
+        }));
+        asks
+    })
+}
+
+async fn serve(node: &Node, mut asks: mpsc::Receiver<Ask>) {
+    let mut lane = Lane { node, link: None, slot: None, opened: 0, next_try: Instant::now() };
+    while let Some(first) = asks.recv().await {
+        // Whoever else is ready to ask shares the batch.
+        tokio::task::yield_now().await;
+        let mut batch = vec![first];
+        while let Ok(ask) = asks.try_recv() {
+            batch.push(ask);
+        }
+        batch.retain(|ask| !ask.answer.is_closed());
+        lane.carry(batch).await;
+    }
+}
+
+struct Lane<'a> {
+    node: &'a Node,
+    link: Option<Arc<Link>>,
+    /// Where the marker goes, until it is refused there: one marker for a lane, not one for each slot.
+    slot: Option<u16>,
+    opened: u64,
+    next_try: Instant,
+}
+
+impl Lane<'_> {
+    async fn carry(&mut self, batch: Vec<Ask>) {
+        let Some(first) = batch.first() else { return };
+        let slot = *self.slot.get_or_insert(first.slot);
+        let Some(link) = self.open().await else {
+            batch.into_iter().for_each(|ask| tell(ask, Confirmed::Short));
+            return;
+        };
+        let reached = self.wait(&link, slot).await;
+        for ask in batch {
+            let is_same = link.server.run.is_some() && ask.link.server.run == link.server.run;
+            if !is_same && !ask.link.is_broken() {
+                // The node's own connection found another server at this address: so will the next lane.
+                link.break_off();
+            }
+            let confirmed = if reached && is_same && !ask.link.is_broken() { Confirmed::Yes } else { Confirmed::Short };
+            tell(ask, confirmed);
+        }
+    }
+
+    /// The lane as it stands, or a new one.
+    async fn open(&mut self) -> Option<Arc<Link>> {
+        if let Some(link) = self.link.as_ref().filter(|link| !link.is_broken()) {
+            return Some(link.clone());
+        }
+        self.link = None;
+        let now = Instant::now();
+        if now < self.next_try {
+            return None;
+        }
+        self.next_try = now + OPEN_PAUSE;
+        let shared = &self.node.shared;
+        let (wire, server) = match self.node.open().await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(node = %self.node.address, %error, "cannot ask the replicas");
+                shared.metrics.connect_failed();
+                return None;
+            }
+        };
+        shared.metrics.connected();
+        if server.run.is_none() {
+            tracing::warn!(node = %self.node.address, "redis does not tell its run (INFO server): nothing can be confirmed");
+        }
+        self.opened += 1;
+        let (link, inlet) = Link::new(self.opened, server, WAIT_FOR + shared.deadline, self.node.retired.child_token());
+        drop(shared.tasks.until_end(link::drive(wire, inlet)));
+        self.link = Some(Arc::new(link));
+        self.link.clone()
+    }
+
+    /// One marker and one `WAIT`; answers whether enough replicas have it.
+    async fn wait(&mut self, link: &Link, slot: u16) -> bool {
+        let started = Instant::now();
+        let span = tracing::debug_span!("redis", op = Op::Wait.as_str(), node = %self.node.address);
+        let reply = match link.send(self.request(slot), started) {
+            Ok(answer) => answer.instrument(span).await.unwrap_or(Err(NoReply::Late)),
+            Err(why) => Err(why),
+        };
+        let (outcome, reached) = match reply {
+            Ok(Value::Array(replies)) => read(&replies),
+            Ok(_) => (Outcome::Refused(Refusal::Other), 0),
+            Err(NoReply::Late) => (Outcome::Timeout, 0),
+            Err(NoReply::Broken) => (Outcome::Unreachable, 0),
+            Err(NoReply::Shed) => (Outcome::Overloaded, 0),
+        };
+        match outcome {
+            Outcome::Ok => {}
+            // Elsewhere it may be taken.
+            Outcome::Refused(_) => {
+                self.slot = None;
+                self.node.shared.nudge.notify_one();
+            }
+            // What comes late would be taken for the next one's.
+            Outcome::Timeout | Outcome::Unreachable | Outcome::Overloaded => link.break_off(),
+        }
+        self.node.shared.metrics.request_ended(Op::Wait, outcome, started.elapsed());
+        reached >= i64::from(self.node.shared.replicas)
+    }
+
+    fn request(&self, slot: u16) -> Request {
+        let shared = &self.node.shared;
+        let marker = format!("hydrant:{{{}}}:{}:marker", slot_tag(slot), shared.group);
+        let nonce = shared.random.nonce();
+        let mut request = Request::one(&[b"SET", marker.as_bytes(), nonce.as_bytes(), b"PX", MARKER_LIFE]);
+        let (replicas, limit) = (Decimal::new(shared.replicas.into()), Decimal::new(WAIT_FOR.as_millis() as u64));
+        request.push(&[b"WAIT", replicas.as_bytes(), limit.as_bytes()]);
+        // A node that is taking the slot over has taken deletes for it too.
+        if shared.primary_only { request } else { request.asking() }
+    }
+}
+
+/// What the marker and `WAIT` were answered, and how many replicas have the marker. What `ASKING` was is of no interest.
+fn read(replies: &[Value]) -> (Outcome, i64) {
+    let [.., marker, waited] = replies else { return (Outcome::Refused(Refusal::Other), 0) };
+    match (error::refused(marker).or(error::refused(waited)), waited) {
+        (Some(refusal), _) => (Outcome::Refused(refusal), 0),
+        (None, Value::Int(count)) => (Outcome::Ok, *count),
+        (None, _) => (Outcome::Refused(Refusal::Other), 0),
+    }
+}
+
+fn tell(ask: Ask, confirmed: Confirmed) {
+    // Whoever asked may have gone.
+    let _ = ask.answer.send(confirmed);
+}
