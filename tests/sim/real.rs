@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::redis::lua::Engine;
 use crate::redis::server::Server;
 use crate::redis::wire::Words;
-use crate::world::{self, Scenario};
+use crate::world::{self, Removes, Scenario};
 use crate::{defects, faults};
 
 /// Command sequences of so many commands each.
@@ -56,7 +56,12 @@ fn compare(seed: u64, real: &mut Connection) {
 
 /// The library as a sidecar loads it.
 fn shipped_library() -> Vec<u8> {
-    world::loaded_library(Scenario { name: "library", faults: faults::NONE, dress: defects::none })
+    world::loaded_library(Scenario {
+        name: "library",
+        faults: faults::NONE,
+        dress: defects::none,
+        removes: Removes::Plainly,
+    })
 }
 
 /// Keys of every type, so that commands also meet the wrong one.
@@ -143,10 +148,10 @@ fn random_function(rng: &mut StdRng, key: &str) -> Words {
     let value = ["a", "b", "7"][rng.random_range(0..3)];
     let renew = ["-1", "0", "300000"][rng.random_range(0..3)];
     match rng.random_range(0..5) {
-        0 | 1 => words(&["FCALL", "hydrant_v1_claim", "2", &guard, key, token, "100000", renew]),
-        2 => words(&["FCALL", "hydrant_v1_commit", "2", &guard, key, token, &stood, value, "100000"]),
-        3 => words(&["FCALL", "hydrant_v1_absent", "2", &guard, key, token, &stood, "100000"]),
-        _ => words(&["FCALL", "hydrant_v1_abort", "1", &guard, token]),
+        0 | 1 => words(&["FCALL", "hydrant_v2_claim", "2", &guard, key, token, "100000", renew]),
+        2 => words(&["FCALL", "hydrant_v2_commit", "2", &guard, key, token, &stood, value, "100000"]),
+        3 => words(&["FCALL", "hydrant_v2_absent", "2", &guard, key, token, &stood, "100000"]),
+        _ => words(&["FCALL", "hydrant_v2_abort", "1", &guard, token]),
     }
 }
 
