@@ -148,7 +148,8 @@ impl Hydrant {
         };
         let store: Arc<dyn Store> =
             remote::build(config, &tasks, Random::from_os(), remote::metrics::Metrics::register(&mut registry));
-        let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 16 << 20 };
+        let config =
+            fill::Config { group: "bench".into(), claim_life: Duration::from_secs(10), in_flight_bytes: 16 << 20 };
         let filler = Filler::new(store, config, Random::from_os(), Metrics::register(&mut registry));
         let name = |text| Name::new(text).expect("a good name");
         let source: Arc<dyn Source> = Arc::new(Instantly(body()));
@@ -173,9 +174,11 @@ impl Hydrant {
                 let job = Job {
                     settings: self.settings.clone(),
                     member: self.settings.catalog.member("user", params).expect("a good member"),
+                    owner: None,
                     session: None,
                     mode: ClaimMode::Miss { renew_below: Duration::from_secs(60) },
                     trace,
+                    accepted: Instant::now(),
                     deadline: Instant::now() + Duration::from_secs(4),
                 };
                 let filled = self.filler.fill(job).await;
@@ -202,9 +205,12 @@ fn entity() -> Entity {
             source: Name::new("instant").expect("a good name"),
             path: Template::parse("/users/{id}").expect("a good template"),
             credential: Credential::Service,
+            lag: None,
         }),
         ttl: Ttl::new(Duration::from_secs(300), 10, 20, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        version: None,
+        soft: None,
         writers: Writers::Hydrant,
         tags: Vec::new(),
         secret: false,

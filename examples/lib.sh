@@ -1,9 +1,12 @@
+# shellcheck shell=bash
 # What the run.sh of every example shares: free ports, servers that are waited for and not slept for, and an end that
 # stops what was started, by its pid, whatever happened. Sourced, never run.
 #
 #   source "$(dirname "$0")/../lib.sh"
-#   begin user-cache 90                     # its name, and the seconds after which it gives up
+#   begin user-cache
 #   need redis-server redis-server          # the command, and the package that has it
+#   build_hydrant                           # with all else that is installed or built first
+#   within 120                              # from here on it gives up after so many seconds
 #   free_port REDIS_PORT
 #   start_redis
 #
@@ -23,10 +26,13 @@ begin() {
     exec 3>&1 # $(...) and logs redirect 1; what people read goes to 3
     trap finish EXIT
     trap 'exit 130' INT TERM
-    # A run that hangs is a failed run. The watchman ends with the run, or by ending it.
-    (trap 'kill $! 2>/dev/null' TERM; sleep "$2" & wait $! && kill -TERM $$) 3>&- >/dev/null 2>&1 &
+}
+
+# within SECONDS: a run that hangs is a failed run. The watchman ends with the run, or by ending it.
+within() {
+    (trap 'kill $! 2>/dev/null' TERM; sleep "$1" & wait $! && kill -TERM $$) 3>&- >/dev/null 2>&1 &
     WATCHMAN=$!
-    LIMIT=$2
+    LIMIT=$1
     SECONDS=0
 }
 
@@ -62,6 +68,15 @@ start() {
     PIDS[$name]=$!
 }
 
+# drive COMMAND...: something that speaks to people and ends by itself. It runs beside the shell, which could not be
+# told to give up while it waits for a command of its own.
+drive() {
+    "$@" </dev/null >&3 &
+    PIDS[drive]=$!
+    wait "${PIDS[drive]}"
+    unset "PIDS[drive]"
+}
+
 # until_true NAME SECONDS COMMAND...: asks again until it says yes, or the process NAME has ended, or time is up.
 until_true() {
     local name=$1 end=$((SECONDS + $2))
@@ -83,17 +98,20 @@ stop() {
 }
 
 finish() {
-    local code=$?
+    local code=$? name log
     trap - EXIT
-    kill "$WATCHMAN" 2>/dev/null || true
-    if [ "$code" != 0 ]; then
-        ((SECONDS < LIMIT)) || printf '%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
-        for log in "$WORK"/*.log; do
-            [[ ! -s $log || $log == */check.log || $log == */initdb.log ]] || { printf '\n== %s, its last lines\n' "$log" && tail -n 25 "$log"; } >&2
-        done
-    fi
+    trap '' PIPE # whoever was reading may have left; the servers are stopped all the same
+    [ -z "${WATCHMAN:-}" ] || kill "$WATCHMAN" 2>/dev/null || true
     for name in "${!PIDS[@]}"; do stop "$name" "$([ "$name" = postgres ] && echo INT || echo TERM)"; done
-    if [ "$code" = 0 ]; then rm -rf "$WORK"; else printf '\n%s: failed; logs are in %s\n' "$NAME" "$WORK" >&2; fi
+    if [ "$code" = 0 ]; then
+        rm -rf "$WORK"
+        exit 0
+    fi
+    for log in "$WORK"/*.log; do
+        [ ! -s "$log" ] || { printf '\n== %s, its last lines\n' "$log" && tail -n 25 "$log"; } >&2
+    done
+    ((SECONDS < ${LIMIT:-SECONDS + 1})) || printf '\n%s: gave up after %s s\n' "$NAME" "$LIMIT" >&2
+    printf '\n%s: failed; logs are in %s\n' "$NAME" "$WORK" >&2
     exit "$code"
 }
 
@@ -117,8 +135,8 @@ start_postgres() {
         as=(setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups)
         install -d -o "$user" "$WORK/postgres"
     fi
-    (cd / && "${as[@]}" "$bin/initdb" -D "$WORK/postgres" -U app --auth=trust --no-sync --no-locale -E UTF8) \
-        >"$WORK/initdb.log" 2>&1 || fail "$(cat "$WORK/initdb.log")"
+    local said init=("$bin/initdb" -D "$WORK/postgres" -U app --auth=trust --no-sync --no-locale -E UTF8)
+    said=$(cd / && "${as[@]}" "${init[@]}" 2>&1) || fail "$said"
     # What it forgets in a crash nobody will miss.
     start postgres env -C / "${as[@]}" "$bin/postgres" -D "$WORK/postgres" -p "$POSTGRES_PORT" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=150 \
@@ -126,7 +144,7 @@ start_postgres() {
     until_true postgres 20 "$bin/pg_isready" -h 127.0.0.1 -p "$POSTGRES_PORT" -U app
     export DATABASE_URL="postgresql://app@127.0.0.1:$POSTGRES_PORT/app"
     "$bin/createdb" -h 127.0.0.1 -p "$POSTGRES_PORT" -U app app
-    "$bin/psql" -q -v ON_ERROR_STOP=1 "$DATABASE_URL" -f schema.sql >"$WORK/schema.log" 2>&1 || fail "schema.sql was refused"
+    said=$("$bin/psql" -q -v ON_ERROR_STOP=1 "$DATABASE_URL" -f schema.sql 2>&1) || fail "$said"
 }
 
 # Debian keeps the server's programs off the PATH.
@@ -144,15 +162,16 @@ pg_bin() {
 # The sidecar: HYDRANT names a binary, else it is built from this repository.
 build_hydrant() {
     if [ -z "${HYDRANT:-}" ]; then
-        need cargo "a Rust toolchain, from rustup or your system"
+        need cargo cargo
         say "building hydrant (minutes, the first time)"
         (cd "$REPO" && cargo build --locked --quiet) || fail "cargo build failed"
         HYDRANT=${CARGO_TARGET_DIR:-$REPO/target}/debug/hydrant
     fi
-    "$HYDRANT" check --config hydrant.yaml >"$WORK/check.log" 2>&1 || fail "$(cat "$WORK/check.log")"
 }
 
 start_hydrant() {
+    local said
+    said=$("$HYDRANT" check --config hydrant.yaml 2>&1) || fail "$said"
     start hydrant "$HYDRANT" serve --config hydrant.yaml
     until_true hydrant 10 "$HYDRANT" healthcheck --endpoint "http://127.0.0.1:$HYDRANT_PROBES_PORT"
 }

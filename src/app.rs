@@ -99,7 +99,7 @@ impl App {
         let config = invalidate::Config { pod: pod(env), ..invalidate };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start();
+        invalidate.start().await?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let prehydrate =
@@ -182,18 +182,16 @@ struct Stores {
 }
 
 fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
-    let removal = Arc::new(NotYet::default());
     Ok(match store {
         config::Store::Redis(config) => {
-            let group = config.group.clone();
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
-            let journal = RemoteJournal::new(store.clone(), &group, random.clone())?;
-            Stores { store, removal, journal: Arc::new(journal) }
+            let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone())?);
+            Stores { removal: store.clone(), store, journal }
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
-            Stores { store, removal, journal: Arc::new(MemoryJournal::default()) }
+            Stores { removal: Arc::new(NotYet::default()), store, journal: Arc::new(MemoryJournal::default()) }
         }
     })
 }

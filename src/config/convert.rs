@@ -71,7 +71,7 @@ impl Context<'_> {
         let listen = self.listen();
         let telemetry = self.telemetry();
         let workers = self.take::<usize>(&["workers"]);
-        let fill = self.fill();
+        let fill = self.fill(group.as_ref());
         let invalidate = self.invalidate(group.as_ref(), fill.as_ref());
         let store = self.store(group.as_ref());
         let sources = self.sources(fill.as_ref());
@@ -100,9 +100,11 @@ impl Context<'_> {
         self.take(&["group"]).map(|Formed(group)| group)
     }
 
-    fn fill(&mut self) -> Option<fill::Config> {
+    fn fill(&mut self, group: Option<&Name>) -> Option<fill::Config> {
         let Fill { claim_life, in_flight_bytes } = self.take(&["fill"])?;
-        Some(fill::Config { claim_life: claim_life.0, in_flight_bytes: in_flight_bytes.usize() })
+        // Without a group the whole is refused; what else depends on these settings is checked all the same.
+        let group = group.map_or_else(String::new, |group| group.as_str().to_owned());
+        Some(fill::Config { group, claim_life: claim_life.0, in_flight_bytes: in_flight_bytes.usize() })
     }
 
     fn prehydrate(&mut self, entities: &entity::Entities) -> Option<prehydrate::Config> {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::entity::{Entity, Member, Name};
-use crate::domain::key::Key;
+use crate::domain::entity::check::OWN_PREFIX;
+use crate::domain::entity::{Alias, Entity, Member, Name};
+use crate::domain::key::{Key, KeyError};
 use crate::domain::template::{Params, RenderError, Template};
 
 #[derive(Debug, Default)]
@@ -92,13 +93,27 @@ impl Catalog {
         if let Some((unknown, _)) = params.iter().find(|(name, _)| entity.key().params().all(|p| p != *name)) {
             return Err(RenderError::Unknown(unknown.to_owned()).into());
         }
-        let key = entity.key().key(&params, entity.ids())?;
-        match self.rival(entity.key(), &key) {
+        let key = self.key(entity, entity.key(), &params)?;
+        Ok(Member { entity: entity.clone(), params, key })
+    }
+
+    /// The key of a member's alias with these parameters; refused for the same reasons.
+    pub fn alias_key(&self, entity: &Entity, alias: &Alias, params: &Params) -> Result<Key, MemberError> {
+        self.key(entity, &alias.key, params)
+    }
+
+    fn key(&self, entity: &Entity, template: &Template, params: &Params) -> Result<Key, MemberError> {
+        let key = template.key(params, entity.ids())?;
+        // A template that begins with a parameter could make one.
+        if key.as_bytes().starts_with(OWN_PREFIX.as_bytes()) {
+            return Err(RenderError::Key(KeyError::LooksLikeOurs).into());
+        }
+        match self.rival(template, &key) {
             Some(rival) => Err(MemberError::BelongsTo {
                 entity: rival.entity.name().clone(),
                 template: rival.template.as_str().to_owned(),
             }),
-            None => Ok(Member { entity: entity.clone(), params, key }),
+            None => Ok(key),
         }
     }
 
@@ -144,16 +159,12 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::entity::sample::shared;
-    use crate::domain::entity::{Alias, AliasValue, Draft};
+    use crate::domain::entity::Draft;
+    use crate::domain::entity::sample::{self, shared};
 
     fn entity(name: &str, key: &str, alias: Option<&str>) -> Entity {
-        let aliases = alias.map(|key| Alias {
-            name: Name::new("email").expect("a good name"),
-            key: Template::for_key(key).expect("a good template"),
-            value: AliasValue::Id,
-        });
-        Entity::new(Draft { aliases: aliases.into_iter().collect(), ..shared(name, key) }).expect("a good entity")
+        let aliases = alias.map(sample::alias).into_iter().collect();
+        Entity::new(Draft { aliases, ..shared(name, key) }).expect("a good entity")
     }
 
     fn id(value: &str) -> Params {
@@ -176,6 +187,28 @@ mod tests {
         let refused = catalog.member("user", id("email:a@b.c")).expect_err("refused");
         assert!(matches!(refused, MemberError::BelongsTo { .. }), "{refused}");
         assert_eq!(catalog.member("user", id("7")).expect("fine").key.to_string(), "user:7");
+    }
+
+    #[test]
+    fn an_alias_cannot_land_on_another_templates_key_either() {
+        let user = entity("user", "user:id:{id}", Some("user:{email}"));
+        let catalog = Catalog::new(vec![user, entity("other", "user:x:{id}", None)]).expect("no clash");
+        let user = catalog.entity("user").expect("declared");
+        let key = |email| {
+            let params = [("email", email)].into_iter().collect();
+            catalog.alias_key(user, &user.aliases()[0], &params)
+        };
+        assert_eq!(key("a@b.c").expect("fine").to_string(), "user:a@b.c");
+        assert!(matches!(key("id:7"), Err(MemberError::BelongsTo { .. })), "the member's own template");
+        assert!(matches!(key("x:7"), Err(MemberError::BelongsTo { .. })));
+        assert!(matches!(key("{x}"), Err(MemberError::Params(RenderError::Forbidden { .. }))));
+    }
+
+    #[test]
+    fn no_id_makes_a_key_of_hydrants_own() {
+        let catalog = Catalog::new(vec![entity("any", "{id}", None)]).expect("no clash");
+        assert!(catalog.member("any", id("hydrant:x")).is_err());
+        assert!(catalog.member("any", id("hydrants")).is_ok());
     }
 
     #[test]

@@ -59,6 +59,12 @@ impl Ttl {
         self.base.mul_f64(1.0 + spread * (2.0 * random.unit() - 1.0)).max(Self::SHORTEST)
     }
 
+    /// The longest that a value, or the memory that there is none, can stand.
+    pub fn longest(&self) -> Duration {
+        let value = self.base.mul_f64(1.0 + f64::from(self.jitter_percent) / 100.0).max(Self::SHORTEST);
+        value.max(self.absent.unwrap_or_default())
+    }
+
     /// A value with less than this left counts as about to end, and is filled again.
     pub fn renew_below(&self) -> Duration {
         self.base.mul_f64(f64::from(self.renew_percent) / 100.0)
@@ -81,6 +87,7 @@ mod tests {
         for _ in 0..1_000 {
             let life = ttl.draw(&random).as_secs_f64();
             assert!((90.0..=110.0).contains(&life), "{life}");
+            assert!(life <= ttl.longest().as_secs_f64());
         }
         assert_eq!(ttl.renew_below(), Duration::from_secs(20));
     }

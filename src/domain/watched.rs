@@ -30,6 +30,12 @@ impl<T> Watched<T> {
         old
     }
 
+    /// Changes the value in place and wakes everybody.
+    pub fn change(&self, change: impl FnOnce(&mut T)) {
+        change(&mut self.value());
+        self.changed.notify_waiters();
+    }
+
     /// Returns what `see` makes of the first value of which it makes something, the present one included.
     pub async fn wait_for<R>(&self, see: impl Fn(&T) -> Option<R>) -> R {
         loop {
@@ -45,7 +51,7 @@ impl<T> Watched<T> {
     }
 
     fn value(&self) -> MutexGuard<'_, T> {
-        // Whole values are put in place: sound even after a panic elsewhere.
+        // Held for a few instructions, none of which panics.
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

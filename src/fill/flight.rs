@@ -1,9 +1,7 @@
 //! Fills of one key at one time are one fill: whoever comes first does it, the others wait for its end.
 //!
-//! Every way the wait can end has a name, a leader that vanished included: then a waiting fill takes its place.
-//!
-//! TODO(#4): an invalidation has to drop the entries of its keys here, and of the plans that hold them, or a call that is
-//! made after it would join a fill from before and inherit its `Fenced`.
+//! Every way the wait can end has a name, a leader that vanished included: then a waiting fill takes its place. A fill
+//! from before an invalidation is not joined after it, by whoever comes then: its end would be theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +11,19 @@ use xxhash_rust::xxh3::Xxh3Builder;
 use crate::domain::key::Key;
 use crate::domain::secret::Secret;
 use crate::domain::watched::Watched;
-use crate::fill::Filled;
+use crate::fill::ending::Filled;
+use crate::fill::tally::{Stamp, Tally};
 
 /// The fills under way in this process. Bounded by the plans that may run at once, times their items.
 #[derive(Clone)]
 pub struct Flights {
     /// Held for one look-up, never across an await.
-    map: Arc<Mutex<HashMap<Flight, End, Xxh3Builder>>>,
+    map: Arc<Mutex<Map>>,
+    tally: Tally,
 }
+
+/// Each fill under way: from when, and where its end will appear.
+type Map = HashMap<Flight, (Stamp, End), Xxh3Builder>;
 
 /// Where the leader's answer will appear.
 pub type End = Arc<Watched<State>>;
@@ -53,23 +56,26 @@ pub enum Place {
 pub struct Leader {
     flights: Flights,
     flight: Flight,
+    stamp: Stamp,
     end: End,
 }
 
 impl Flights {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, tally: Tally) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)) }
+        Self { map: Arc::new(Mutex::new(map)), tally }
     }
 
     pub fn enter(&self, flight: Flight) -> Place {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = map.get(&flight) {
-            return Place::Follower(end.clone());
+        let stamp = self.tally.stamp([&flight.key]);
+        match map.get(&flight) {
+            Some((began, end)) if *began == stamp => return Place::Follower(end.clone()),
+            Some(_) | None => {}
         }
         let end = Arc::new(Watched::new(State::UnderWay));
-        map.insert(flight.clone(), end.clone());
-        Place::Leader(Leader { flights: self.clone(), flight, end })
+        map.insert(flight.clone(), (stamp, end.clone()));
+        Place::Leader(Leader { flights: self.clone(), flight, stamp, end })
     }
 }
 
@@ -82,7 +88,13 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.flights.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.flight);
+        {
+            let mut map = self.flights.map.lock().unwrap_or_else(PoisonError::into_inner);
+            // Since an invalidation another may lead under this name.
+            if map.get(&self.flight).is_some_and(|(began, _)| *began == self.stamp) {
+                map.remove(&self.flight);
+            }
+        }
         if self.end.look(|state| matches!(state, State::UnderWay)) {
             self.end.replace(State::Vanished);
         }

@@ -18,6 +18,7 @@ pub struct Metrics {
     fills: Family<FillLabels, Counter>,
     seconds: Family<EntityLabels, Histogram>,
     bytes: Family<EntityLabels, Counter>,
+    aliases: Family<AliasLabels, Counter>,
     in_flight: Gauge,
 }
 
@@ -32,17 +33,52 @@ struct EntityLabels {
     entity: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AliasLabels {
+    entity: String,
+    end: &'static str,
+}
+
+/// What became of one alias of a member that was filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasEnd {
+    Written,
+    /// What the value is named by cannot be a key of this alias.
+    BadKey,
+    /// Another fill has its claim, or its node did not give one.
+    NotClaimed,
+    /// The member itself was not written.
+    NotTried,
+    /// The member's index is full.
+    NoRoom,
+    /// The replicas did not learn in time that it is the member's.
+    Unconfirmed,
+    /// Its claim was gone, or an app had written it meanwhile.
+    Refused,
+}
+
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         // From 1 ms, an answer from next door, to 8 s, twice the longest plan.
         let seconds = Family::<EntityLabels, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.001, 2.0, 14))
         });
-        let metrics = Self { fills: Family::default(), seconds, bytes: Family::default(), in_flight: Gauge::default() };
+        let metrics = Self {
+            fills: Family::default(),
+            seconds,
+            bytes: Family::default(),
+            aliases: Family::default(),
+            in_flight: Gauge::default(),
+        };
         let registry = registry.sub_registry_with_prefix("hydrant_fill");
         registry.register("outcomes", "Fills that ended, by outcome", metrics.fills.clone());
         registry.register_with_unit("duration", "Time from claim to outcome", Unit::Seconds, metrics.seconds.clone());
         registry.register_with_unit("written", "Bytes of values written", Unit::Bytes, metrics.bytes.clone());
+        registry.register(
+            "aliases",
+            "Aliases of members that were filled, by what became of them",
+            metrics.aliases.clone(),
+        );
         registry.register("in_flight", "Fills under way", metrics.in_flight.clone());
         metrics
     }
@@ -50,6 +86,13 @@ impl Metrics {
     pub fn fill_started(&self) -> Timer<'_> {
         self.in_flight.inc();
         Timer { metrics: self, started: Instant::now() }
+    }
+
+    pub fn aliases_ended(&self, entity: &Entity, end: AliasEnd, count: usize) {
+        if count > 0 {
+            let labels = AliasLabels { entity: entity.name().as_str().to_owned(), end: end.as_str() };
+            self.aliases.get_or_create(&labels).inc_by(count as u64);
+        }
     }
 
     /// Once for each write, however many fills waited for it.
@@ -79,5 +122,19 @@ impl Timer<'_> {
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+    }
+}
+
+impl AliasEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::BadKey => "bad_key",
+            Self::NotClaimed => "not_claimed",
+            Self::NotTried => "not_tried",
+            Self::NoRoom => "no_room",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Refused => "refused",
+        }
     }
 }

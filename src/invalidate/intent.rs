@@ -146,9 +146,10 @@ impl Intent {
         self.items.iter().any(|item| item.is_shared) || !self.tags.is_empty()
     }
 
-    /// The slots that it empties; none where only Redis can tell which these are.
+    /// The slots in which it empties what can be named; none where its tags name more. An alias that only the index
+    /// knows goes with its member. A sweep does not count: it runs beside fills at any time.
     pub fn slots(&self) -> Option<Vec<u16>> {
-        if !self.tags.is_empty() || self.sweep.is_some() || self.items.iter().any(|item| item.has_index) {
+        if !self.tags.is_empty() {
             return None;
         }
         let names = self.items.iter().flat_map(|item| std::iter::once(&item.key).chain(&item.aliases));
@@ -244,11 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn the_slots_are_known_only_where_no_index_and_no_scan_decides() {
+    fn the_slots_are_known_unless_a_tag_names_more() {
         let mut intent = intent();
-        intent.items.push(Item { key: "foo".into(), ..Item::default() });
-        assert_eq!(intent.slots(), Some(vec![12_182]));
-        intent.items[0].has_index = true;
+        let aliases = vec!["123456789".into()];
+        intent.items.push(Item { key: "foo".into(), aliases, ..Item::default() });
+        assert_eq!(intent.slots(), Some(vec![12_182, 12_739]));
+        intent.tags.push(Tagged { target: 0, tag: TagName::Declared("x".into()) });
         assert_eq!(intent.slots(), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::journal::JobId;
 use crate::invalidate::request::{Cause, Counts, Durability, Mode};
 
@@ -30,7 +32,8 @@ pub struct Job {
     pub detail: Detail,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Recorded, not begun.
     Queued,

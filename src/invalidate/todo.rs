@@ -58,14 +58,17 @@ struct Piece {
     is_shared: bool,
     /// Alias keys that the caller named.
     named: Vec<Key>,
-    is_counted: bool,
+    /// It is counted at the first.
+    tries: u32,
+    /// It had a value when it was first removed.
+    held: bool,
 }
 
 struct Soft {
     target: usize,
     key: Key,
     grace: Duration,
-    is_counted: bool,
+    tries: u32,
 }
 
 struct Reading {
@@ -106,8 +109,7 @@ impl Todo {
     /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere.
     pub fn again(nonce: Nonce, erasures: Vec<Erasure>) -> Self {
         let mut todo = Self::new(&Intent::new(Mode::Remove, nonce, String::new(), String::new(), Duration::ZERO));
-        let piece = |erasure| Piece { target: 0, erasure, is_shared: false, named: Vec::new(), is_counted: true };
-        todo.primaries = erasures.into_iter().map(piece).collect();
+        todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, erasure)).collect();
         todo
     }
 
@@ -130,6 +132,10 @@ impl Todo {
         trouble.0
     }
 
+    pub fn has_weeds(&self) -> bool {
+        !self.weeds.is_empty()
+    }
+
     pub fn weeds(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.weeds)
     }
@@ -146,13 +152,12 @@ impl Todo {
         if let (Mode::Soft, Some(grace)) = (self.mode, item.grace) {
             let grace = Duration::from_millis(grace);
             let softs = std::iter::once(own).chain(named);
-            self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, is_counted: false }));
+            self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, tries: 0 }));
             return;
         }
         let mark = item.mark.map(|left| left.mark(self.nonce));
         let erasure = Erasure { key: own, has_index: item.has_index, mark };
-        let is_shared = item.is_shared;
-        self.primaries.push(Piece { target: item.target, erasure, is_shared, named, is_counted: false });
+        self.primaries.push(Piece { is_shared: item.is_shared, named, ..Piece::new(item.target, erasure) });
     }
 
     async fn bury(&mut self, tools: &Tools, trouble: &mut Trouble) -> Vec<(Pseudonym, Confirmation)> {
@@ -209,11 +214,11 @@ impl Todo {
     }
 
     fn settle(&mut self, gone: Vec<Piece>) {
-        for Piece { target, erasure, is_shared, .. } in gone {
+        for Piece { target, erasure, is_shared, named: _, tries: _, held } in gone {
             if is_shared {
                 self.weeds.push(erasure.key.clone());
             }
-            if self.mode == Mode::Refresh {
+            if held && matches!(self.mode, Mode::Refresh | Mode::Replace) {
                 self.refills.push(Refill { target, key: erasure.key });
             }
         }
@@ -227,14 +232,17 @@ impl Todo {
         };
         let mut softened = stream::iter(softs).map(soften).buffer_unordered(SOFTENED_AT_ONCE);
         while let Some((done, mut soft)) = softened.next().await {
-            if !std::mem::replace(&mut soft.is_counted, true) {
+            soft.tries += 1;
+            if soft.tries == 1 {
                 tally.count(soft.target, |counts| counts.matched += 1);
                 tally.show(&tools.means.live.get().catalog, &soft.key);
             }
             match done {
                 Ok(held) => {
                     tally.count(soft.target, |counts| counts.removed += u64::from(held));
-                    self.refills.push(Refill { target: soft.target, key: soft.key });
+                    if held {
+                        self.refills.push(Refill { target: soft.target, key: soft.key });
+                    }
                 }
                 Err(error) => {
                     trouble.met(error);
@@ -250,7 +258,8 @@ impl Todo {
             let ended = loop {
                 match tools.hands.removal.tagged(&reading.tag, reading.place).await {
                     Ok(page) => {
-                        let pieces = page.keys.into_iter().map(|key| self.tagged(&reading, key, tools)).collect();
+                        let pieces = page.keys.into_iter().filter_map(|key| self.tagged(&reading, key, tools));
+                        let pieces = pieces.collect();
                         self.erase_members(pieces, tools, tally, trouble).await;
                         self.soften(tools, tally, trouble).await;
                         match page.next {
@@ -270,19 +279,28 @@ impl Todo {
         }
     }
 
-    /// A key that stands in a tag. Of what the configuration no longer knows, everything that may be there is removed.
-    fn tagged(&self, reading: &Reading, key: Key, tools: &Tools) -> Piece {
+    /// A key that stands in a tag. Of what the configuration no longer knows, everything that may be there is removed; and
+    /// so is what has no grace.
+    fn tagged(&mut self, reading: &Reading, key: Key, tools: &Tools) -> Option<Piece> {
         let settings = tools.means.live.get();
-        let entity = std::str::from_utf8(key.as_bytes()).ok().and_then(|text| settings.catalog.find(text));
-        let (has_index, mark, is_shared) = match &entity {
-            Some(found) => {
-                let entity = found.entity;
-                (!entity.aliases().is_empty(), rules::mark(entity, self.nonce, None), rules::is_shared(entity))
-            }
-            None => (true, None, false),
+        let text = std::str::from_utf8(key.as_bytes()).ok();
+        let Some(found) = text.and_then(|text| settings.catalog.find(text)) else {
+            return Some(Piece::new(reading.target, Erasure { key, has_index: true, mark: None }));
         };
-        let erasure = Erasure { key, has_index, mark };
-        Piece { target: reading.target, erasure, is_shared, named: Vec::new(), is_counted: false }
+        let entity = found.entity;
+        if let (Mode::Soft, Some(grace)) = (self.mode, rules::grace(entity)) {
+            self.softs.push(Soft { target: reading.target, key, grace, tries: 0 });
+            return None;
+        }
+        let has_index = !entity.aliases().is_empty();
+        let erasure = Erasure { key, has_index, mark: rules::mark(entity, self.nonce, None) };
+        Some(Piece { is_shared: rules::is_shared(entity), ..Piece::new(reading.target, erasure) })
+    }
+}
+
+impl Piece {
+    fn new(target: usize, erasure: Erasure) -> Self {
+        Self { target, erasure, is_shared: false, named: Vec::new(), tries: 0, held: false }
     }
 }
 
@@ -301,9 +319,8 @@ fn follow(gone: &[Piece], found: Vec<Vec<Key>>, left: &[Piece]) -> Vec<Piece> {
             let mark = member.erasure.mark.filter(|_| member.is_shared).map(|mark| Mark { floor: None, ..mark });
             let erasure = Erasure { key, has_index: false, mark };
             // When a member is tried again its aliases were counted the first time.
-            let is_counted = member.tries > 1;
-            let tries = u32::from(is_counted);
-            aliases.push(Piece { erasure, named: Vec::new(), held: false, tries, ..*member });
+            let tries = member.tries - 1;
+            aliases.push(Piece { is_shared: member.is_shared, tries, ..Piece::new(member.target, erasure) });
         }
     }
     aliases
@@ -328,7 +345,8 @@ async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut T
     let mut went = Went { gone: Vec::new(), left: Vec::new(), aliases: Vec::new(), confirmation };
     for (mut piece, answer) in pieces.into_iter().zip(answers) {
         let target = piece.target;
-        if !std::mem::replace(&mut piece.is_counted, true) {
+        piece.tries += 1;
+        if piece.tries == 1 {
             tally.count(target, |counts| counts.matched += 1);
             tally.show(catalog, &piece.erasure.key);
         }
@@ -338,7 +356,8 @@ async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut T
                     counts.removed += u64::from(gone.held);
                     counts.fenced += u64::from(gone.fenced);
                 });
-                tools.means.metrics.key_removed(gone.held, gone.fenced);
+                tools.means.metrics.key_erased(&gone);
+                piece.held |= gone.held;
                 went.gone.push(piece);
                 went.aliases.push(gone.aliases);
             }

@@ -3,9 +3,12 @@
 //! It keeps the same contract as Redis does, claims included. Bounded by bytes and by items; what was used least
 //! recently goes first.
 
+mod glob;
 pub mod journal;
 pub mod memory;
+mod removal;
 mod shelf;
+mod tombstone;
 
 /// Bounds of the memory store; both hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

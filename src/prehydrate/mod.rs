@@ -72,6 +72,7 @@ struct Login {
     subject: Subject,
     freshness: Freshness,
     trace: TraceContext,
+    accepted: Instant,
 }
 
 impl Prehydrate {
@@ -85,7 +86,7 @@ impl Prehydrate {
         metrics: Metrics,
     ) -> Self {
         let queue = Queue::new(config.in_flight, config.queue);
-        let runs = Runs::new(u64::from_le_bytes(random.bytes()));
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.tally().clone());
         Self { config: Arc::new(ArcSwap::from_pointee(config)), cookies, live, filler, queue, runs, tasks, metrics }
     }
 
@@ -104,7 +105,7 @@ impl Prehydrate {
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
         let Request { who, members, wait, freshness, trace } = request;
-        let login = Login { subject: self.identify(who)?, freshness, trace };
+        let login = Login { subject: self.identify(who)?, freshness, trace, accepted: started };
         let config = self.config.load_full();
         let settings = self.live.get();
         let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;
@@ -179,10 +180,28 @@ impl Prehydrate {
         let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
             return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
         };
-        let filling = self.filler.fill(job(settings, login, member.clone(), deadline));
+        let filling = self.filler.fill(self.job(settings, login, member.clone(), deadline));
         match AssertUnwindSafe(filling).catch_unwind().await {
             Ok(resource) => resource,
             Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
+        }
+    }
+
+    fn job(&self, settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
+        let renew_below = member.entity.ttl().renew_below();
+        let mode = match login.freshness {
+            Freshness::Keep => ClaimMode::Miss { renew_below },
+            Freshness::Refresh => ClaimMode::Refresh,
+        };
+        Job {
+            settings: settings.clone(),
+            member,
+            owner: Some(self.filler.owner(&login.subject)),
+            session: login.subject.session().cloned(),
+            mode,
+            trace: login.trace,
+            accepted: login.accepted,
+            deadline,
         }
     }
 }
@@ -209,16 +228,6 @@ fn propose(settings: &Settings, subject: &Subject, plan: Plan) -> Vec<Proposed> 
     let off = off.into_iter().map(with(Some(Exclusion::Disabled)));
     let denied = plan.denied.into_iter().map(with(Some(Exclusion::Denied)));
     on.chain(off).chain(denied).collect()
-}
-
-fn job(settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
-    let renew_below = member.entity.ttl().renew_below();
-    let mode = match login.freshness {
-        Freshness::Keep => ClaimMode::Miss { renew_below },
-        Freshness::Refresh => ClaimMode::Refresh,
-    };
-    let session = login.subject.session().cloned();
-    Job { settings: settings.clone(), member, session, mode, trace: login.trace, deadline }
 }
 
 /// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3Builder;
 use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::secret::Secret;
+use crate::fill::tally::{Stamp, Tally};
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::request::{Freshness, Planned, Reason};
 
@@ -26,10 +27,13 @@ pub struct PlanId {
 pub struct Runs {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<HashMap<PlanId, Arc<Run>, Xxh3Builder>>>,
+    tally: Tally,
 }
 
 pub struct Run {
     planned: Vec<Planned>,
+    /// From before it began: once one of its keys is invalidated it is not joined any more.
+    stamp: Stamp,
     /// One place for each of `planned`; written once. Held for one step.
     settled: Mutex<Vec<Option<Resource>>>,
     count: watch::Sender<usize>,
@@ -50,6 +54,7 @@ pub enum Joined<T> {
 pub struct Entry {
     runs: Runs,
     id: PlanId,
+    stamp: Stamp,
 }
 
 impl PlanId {
@@ -61,9 +66,9 @@ impl PlanId {
 }
 
 impl Runs {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, tally: Tally) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)) }
+        Self { map: Arc::new(Mutex::new(map)), tally }
     }
 
     /// Joins the same plan if it is under way. Else this is the first, provided that `admit` finds it a place: that is
@@ -75,13 +80,15 @@ impl Runs {
         admit: impl FnOnce() -> Result<T, E>,
     ) -> Result<Joined<T>, E> {
         let mut map = self.lock();
-        if let Some(run) = map.get(&id) {
-            return Ok(Joined::Another(run.clone()));
+        let stamp = self.tally.stamp(&id.keys);
+        match map.get(&id) {
+            Some(run) if run.stamp == stamp => return Ok(Joined::Another(run.clone())),
+            Some(_) | None => {}
         }
         let place = admit()?;
-        let run = Arc::new(Run::new(planned.to_vec()));
+        let run = Arc::new(Run::new(planned.to_vec(), stamp));
         map.insert(id.clone(), run.clone());
-        Ok(Joined::First { run, entry: Entry { runs: self.clone(), id }, place })
+        Ok(Joined::First { run, entry: Entry { runs: self.clone(), id, stamp }, place })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PlanId, Arc<Run>, Xxh3Builder>> {
@@ -91,14 +98,18 @@ impl Runs {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.runs.lock().remove(&self.id);
+        let mut map = self.runs.lock();
+        // Since an invalidation another plan may stand under this name.
+        if map.get(&self.id).is_some_and(|run| run.stamp == self.stamp) {
+            map.remove(&self.id);
+        }
     }
 }
 
 impl Run {
-    fn new(planned: Vec<Planned>) -> Self {
+    fn new(planned: Vec<Planned>, stamp: Stamp) -> Self {
         let settled = Mutex::new(vec![None; planned.len()]);
-        Self { planned, settled, count: watch::Sender::new(0), started: Instant::now() }
+        Self { planned, stamp, settled, count: watch::Sender::new(0), started: Instant::now() }
     }
 
     pub fn settle(&self, at: usize, resource: Resource) {
@@ -130,5 +141,35 @@ impl Run {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Resource>>> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn join(runs: &Runs, keys: &[&str]) -> Joined<()> {
+        let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
+        let id = PlanId { keys, session: None, refresh: false };
+        runs.join(id, &[], || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
+    }
+
+    #[test]
+    fn a_plan_from_before_an_invalidation_is_not_joined_after_it() {
+        let tally = Tally::new(1);
+        let runs = Runs::new(1, tally.clone());
+        let Joined::First { entry: before, .. } = join(&runs, &["a", "b"]) else { panic!("nobody is at it") };
+        let Joined::First { entry: other, .. } = join(&runs, &["c"]) else { panic!("nobody is at it") };
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)));
+        tally.count(&[Key::new("b").expect("a good key")]);
+        let Joined::First { entry: after, .. } = join(&runs, &["a", "b"]) else { panic!("it is from before") };
+        assert!(matches!(join(&runs, &["c"]), Joined::Another(_)), "another plan is as it was");
+        drop(before);
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)), "the old one takes its own entry only");
+        drop((after, other));
+        assert!(matches!(join(&runs, &["a", "b"]), Joined::First { .. }));
+        assert!(runs.lock().is_empty());
     }
 }

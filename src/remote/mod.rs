@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::domain::breaker;
+use crate::domain::key;
 use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
 use crate::remote::connect::{Dial, Network};
@@ -116,6 +117,8 @@ pub fn build(config: Config, tasks: &Tasks, random: Random, metrics: Metrics) ->
 pub fn build_over(dial: Arc<dyn Dial>, config: Config, tasks: &Tasks, random: Random, metrics: Metrics) -> Arc<Remote> {
     // TLS is the dialler's.
     let Config { mode, auth, tls: _, replicas, deadline, connect_timeout, breaker, refresh, group } = config;
+    // Its table takes a few milliseconds to make: now, rather than while somebody waits for it.
+    key::slot_tag(0);
     let shared = Arc::new(Shared {
         dial,
         auth,

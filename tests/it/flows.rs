@@ -66,7 +66,8 @@ fn world_of(
     let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
     let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
     let live = Live::new(settings(catalog(drafts), Switch::default(), source.clone()));
-    let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
+    let config =
+        fill::Config { group: "test".to_owned(), claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(&mut registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
     let config = prehydrate::Config {

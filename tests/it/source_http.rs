@@ -393,7 +393,8 @@ async fn the_deadline_beats_the_timeout_and_the_retries() {
 async fn a_path_that_would_lead_elsewhere_is_not_called() {
     let origin = Origin::start().await;
     let template = |text| Template::parse(text).expect("parses");
-    let load = |path| Load { source: name("backend"), path: template(path), credential: Credential::Service };
+    let load =
+        |path| Load { source: name("backend"), path: template(path), credential: Credential::Service, lag: None };
     let source = source(config(&origin.url()));
     for path in ["/user/.{id}", "user/{id}", "@evil.example/{id}"] {
         let draft = Draft { load: Some(load(path)), ..draft("user") };

@@ -99,7 +99,7 @@ async fn memory_keeps_the_contract() {
     the_contract_holds(Arc::new(store), app, "contract").await;
 }
 
-fn app_writes(server: &RedisServer, key: &Key, value: &str, ttl: Option<Duration>) {
+pub fn app_writes(server: &RedisServer, key: &Key, value: &str, ttl: Option<Duration>) {
     let millis = ttl.map(|ttl| ttl.as_millis().to_string());
     let mut command: Vec<&[u8]> = vec![b"SET", key.as_bytes(), value.as_bytes()];
     if let Some(millis) = &millis {

@@ -62,7 +62,8 @@ impl Sidecar {
         let seeds = net.cluster().nodes.iter().map(|node| node.address.clone()).collect();
         let store = build_over(way, config(seeds, replicas), &tasks, random.clone(), metrics);
         let fills = hydrant::fill::metrics::Metrics::register(&mut registry);
-        let limits = hydrant::fill::Config { claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
+        let limits =
+            hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
         let filler = Filler::new(dress(store.clone()), limits, random.clone(), fills);
         Self {
             index,
@@ -79,9 +80,11 @@ impl Sidecar {
         let job = Job {
             settings: self.settings.clone(),
             member: self.settings.catalog.member("user", params(id)).expect("a good member"),
+            owner: None,
             session: None,
             mode,
             trace: TraceContext::start(&self.random),
+            accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_millis(1_500),
         };
         self.filler.fill(job).await.outcome
@@ -150,11 +153,14 @@ fn user() -> Draft {
             source: name("origin"),
             path: Template::parse("/users/{id}").expect("a good template"),
             credential: Credential::Service,
+            lag: None,
         }),
         ttl: Ttl::new(Duration::from_secs(3), 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
         writers: Writers::Hydrant,
         tags: Vec::new(),
         secret: false,
+        soft: None,
+        version: None,
     }
 }

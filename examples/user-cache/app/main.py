@@ -106,7 +106,9 @@ async def register(new: Registration) -> User:
 async def login(given: Login, after: BackgroundTasks) -> dict:
     """Always from the database: the cache has no password hash, and must never decide who somebody is."""
     row = await database.user_by("email", given.email)
-    known = row and row["is_active"] and await asyncio.to_thread(verify_password, given.password, row["hashed_password"])
+    known = (
+        row and row["is_active"] and await asyncio.to_thread(verify_password, given.password, row["hashed_password"])
+    )
     if not known:
         raise HTTPException(401, "wrong e-mail or password")
     after.add_task(hydrant.prehydrate, row["id"])

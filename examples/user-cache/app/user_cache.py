@@ -39,7 +39,14 @@ class UserCache:
         self.breaker = Breaker()
         self.fallback: dict[int, tuple[User, float]] = {}  # used only while Redis is away
         self.owed: dict[str, None] = {}  # keys to remove before Redis is read again
-        self.counts = {"hits": 0, "misses": 0, "fallback_hits": 0, "invalidations": 0, "without_hydrant": 0, "redis_errors": 0}
+        self.counts = {
+            "hits": 0,
+            "misses": 0,
+            "fallback_hits": 0,
+            "invalidations": 0,
+            "without_hydrant": 0,
+            "redis_errors": 0,
+        }
 
     async def get_user_by_id(self, user_id: int) -> User | None:
         cached = await self._ask(lambda: self.redis.get(f"user:id:{user_id}"))

@@ -6,9 +6,8 @@ use super::Context;
 use crate::config::file::entity as file;
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::Size;
-use crate::domain::entity::{
-    Alias, AliasValue, Class, Credential, Draft, Entity, EntityError, Load, Name, Scope, Writers,
-};
+use crate::domain::entity::check::EntityError;
+use crate::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::ttl::{Ttl, TtlError};
 use crate::source::http;
@@ -85,6 +84,8 @@ impl Context<'_> {
             load,
             ttl: ttl?,
             projection: projection?,
+            version: None,
+            soft: None,
             writers: match writers {
                 file::Writers::Hydrant => Writers::Hydrant,
                 file::Writers::Shared => Writers::Shared,
@@ -143,7 +144,7 @@ impl Context<'_> {
                 file::AliasValue::Full => AliasValue::Full,
             };
             let name = self.name(&format!("{path}.aliases.{text}"), &text);
-            named.push(name.map(|name| Alias { name, key, value }));
+            named.push(name.map(|name| Alias { name, key, value, from: None }));
         }
         named.into_iter().collect()
     }
@@ -153,7 +154,7 @@ impl Context<'_> {
         let source = Name::new(&source)?;
         // A source that is broken has its own problems.
         let credential = self.credential(at, credential, scope, sources.get(&source)?)?;
-        Some(Load { source, path, credential })
+        Some(Load { source, path, credential, lag: None })
     }
 
     fn credential(
@@ -239,7 +240,13 @@ impl Context<'_> {
             }
             EntityError::UnknownInPath(_) => "the path may use the key's parameters only",
             EntityError::UnknownInTag(_) => "use the key's parameters, `{tenant}` or `{subject}`",
+            EntityError::TagBeyondScope { .. } => "leave it out, or make it a parameter of the key",
+            EntityError::TooManyTags | EntityError::TooManyAliases => "every fill writes all of them: keep fewer",
             EntityError::AliasTwice(_) => "give each alias a name of its own",
+            EntityError::AliasWithoutId(_) => "write `value: full`, or leave one parameter of the key out of the alias",
+            EntityError::AliasFrom(_) => "leave it out: each parameter is then the value's field of that name",
+            EntityError::OwnPrefix | EntityError::AliasOwnPrefix(_) => "begin the key otherwise",
+            EntityError::Grace => "choose a grace within `ttl.base`",
         };
         self.problem(&format!("{path}.{}", error.field()), error, hint);
     }

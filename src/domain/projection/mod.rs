@@ -7,7 +7,7 @@
 //! because its source does not know what it is sending.
 
 mod names;
-mod paths;
+pub mod paths;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -136,6 +136,11 @@ impl Place {
         Ok(Self { text: text.to_owned(), steps })
     }
 
+    /// The field of this name, whatever characters stand in it.
+    pub fn field(name: &str) -> Self {
+        Self { text: format!("$.{name}"), steps: vec![Step::Name(name.to_owned())] }
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter_map(|step| match step {
             Step::Name(name) => Some(name.as_str()),

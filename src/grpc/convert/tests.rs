@@ -161,6 +161,8 @@ fn session_entity(secret: bool) -> Catalog {
         load: None,
         ttl: Ttl::new(Duration::from_secs(60), 0, 0, None).expect("a good ttl"),
         projection: Projection::new(Spec { max_bytes: 1, allow: vec!["*".into()], ..Spec::default() }).expect("good"),
+        version: None,
+        soft: None,
         writers: Writers::Hydrant,
         tags: Vec::new(),
         secret,

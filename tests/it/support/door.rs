@@ -69,7 +69,7 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry);
+        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
         let address = listeners.api().expect("bound");
@@ -91,7 +91,7 @@ impl Setup {
     }
 }
 
-fn flows(
+async fn flows(
     store: &MemoryStore,
     source: Arc<StubSource>,
     tasks: &Tasks,
@@ -103,7 +103,8 @@ fn flows(
         switch: Switch::default(),
         sources: BTreeMap::from([(name("backend"), source as _)]),
     });
-    let config = fill::Config { claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
+    let config =
+        fill::Config { group: "test".to_owned(), claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
     let config = prehydrate::Config {
@@ -125,7 +126,7 @@ fn flows(
         let config = invalidate::Config { group: "test".into(), pod: "pod-1".into(), claim_life, spool: None };
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
-    invalidate.start();
+    invalidate.start().await.expect("there is no spool");
     let metrics = prehydrate::metrics::Metrics::register(registry);
     let cookies = Cookies::new(None, Clock::System);
     (Prehydrate::new(config, cookies, live, filler, tasks.clone(), random, metrics), invalidate)

@@ -14,7 +14,13 @@ export interface AliasValue {
 }
 
 export type Target =
-  | { member: { member: Member; knownAliases?: AliasValue[]; replacement?: { value: Buffer; version: { number: number } } } }
+  | {
+      member: {
+        member: Member;
+        knownAliases?: AliasValue[];
+        replacement?: { value: Buffer; version: { number: number } };
+      };
+    }
   | { pattern: { pattern: string } };
 
 export interface Invalidated {

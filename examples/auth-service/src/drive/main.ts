@@ -4,7 +4,17 @@ import { invalidate, jobEnd } from '../config/hydrant.js';
 import { CacheKeys, Entries } from '../utils/cache.utils.js';
 import { load, table } from './load.js';
 import {
-  api, check, commandsOf, database, dump, eventually, figures, INTERNAL_TOKEN, queries, queriesOf, redis, saveFigures,
+  api,
+  check,
+  commandsOf,
+  database,
+  dump,
+  eventually,
+  figures,
+  INTERNAL_TOKEN,
+  queriesOf,
+  redis,
+  saveFigures,
 } from './tools.js';
 
 const PASSWORD = 'correct horse battery staple';
@@ -13,12 +23,16 @@ const V1 = '/api/v1';
 const phases: Record<string, { title: string; run: () => Promise<void> }> = {
   with_cache: { title: 'CACHE_ENABLED=true, with Hydrant', run: withCache },
   without_cache: { title: 'CACHE_ENABLED=false', run: withoutCache },
+  far_with_cache: { title: 'The database 20 ms away, CACHE_ENABLED=true', run: () => farAway('with the cache') },
+  far_without_cache: { title: 'The database 20 ms away, CACHE_ENABLED=false', run: () => farAway('without the cache') },
   without_hydrant: { title: 'CACHE_ENABLED=true, Hydrant stopped', run: withoutHydrant },
   report: { title: 'GET /api/v1/auth/me under load', run: report },
 };
 
 async function withCache(): Promise<void> {
-  const { id } = (await api('POST', `${V1}/auth/register`, '', { email: 'ada@example.com', name: 'Ada', password: PASSWORD })).body;
+  const { id } = (
+    await api('POST', `${V1}/auth/register`, '', { email: 'ada@example.com', name: 'Ada', password: PASSWORD })
+  ).body;
   let person = { id, email: 'ada@example.com', accessToken: '', refreshToken: '' };
   const login = async () => {
     const { status, body } = await api('POST', `${V1}/auth/login`, '', { email: person.email, password: PASSWORD });
@@ -44,9 +58,15 @@ async function withCache(): Promise<void> {
   const reset = () => api('POST', `${V1}/auth/forgot-password`, '', { email: person.email });
   check('findByEmail makes no database query', (await queriesOf(reset)) === 0);
 
-  await api('PUT', `${V1}/oauth/google`, person.accessToken, { accountId: 'g-17', accessToken: 'an-access-token-of-google' });
+  await api('PUT', `${V1}/oauth/google`, person.accessToken, {
+    accountId: 'g-17',
+    accessToken: 'an-access-token-of-google',
+  });
   const google = () => api('GET', `${V1}/oauth/google`, person.accessToken);
-  check('what Hydrant does not load, the service caches', (await queriesOf(google)) === 1 && (await queriesOf(google)) === 0);
+  check(
+    'what Hydrant does not load, the service caches',
+    (await queriesOf(google)) === 1 && (await queriesOf(google)) === 0,
+  );
   for (const [key, ttl] of [
     [user.byId(id), CACHE_TTL.USER],
     [user.byEmail(person.email), CACHE_TTL.USER],
@@ -73,7 +93,7 @@ async function withCache(): Promise<void> {
   check('a new profile stands in Redis at once', place.status === 200 && kept.bio === 'Sails on Sundays');
   const reads = await queriesOf(() => api('GET', `${V1}/profile`, person.accessToken));
   check('so the next read makes no database query', reads === 0, `${await redis.ttl(profile.byUserId(id))} s left`);
-  await check_late_replacement(id, kept.version);
+  await checkLateReplacement(id, kept.version);
   await api('PUT', `${V1}/profile`, person.accessToken, { bio: 'x'.repeat(1_200_000) });
   await api('GET', `${V1}/profile`, person.accessToken);
   const large = await redis.exists(profile.byUserId(id));
@@ -82,10 +102,13 @@ async function withCache(): Promise<void> {
 
   console.log('  -- by pattern');
   for (const provider of ['github', 'apple', 'google']) {
-    await api('PUT', `${V1}/oauth/${provider}`, person.accessToken, { accountId: provider, accessToken: 'a-secret-of-theirs' });
+    await api('PUT', `${V1}/oauth/${provider}`, person.accessToken, {
+      accountId: provider,
+      accessToken: 'a-secret-of-theirs',
+    });
     await api('GET', `${V1}/oauth/${provider}`, person.accessToken);
   }
-  await check_pattern(oauth.byUserId(id), 3, () => api('DELETE', `${V1}/oauth`, person.accessToken));
+  await checkPattern(oauth.byUserId(id), 3, () => api('DELETE', `${V1}/oauth`, person.accessToken));
   check('and no account is found any more', (await google()).status === 404);
 
   console.log('  -- refresh, logout, secrets');
@@ -94,34 +117,54 @@ async function withCache(): Promise<void> {
   person = { ...person, ...refreshed.body };
   check('a refreshed token ends the old one, in Redis', (await redis.exists(session.byToken(before))) === 0);
   check('and for the service', (await api('GET', `${V1}/auth/me`, before)).status === 401);
-  check('the new session and the profile are filled', await all([session.byToken(person.accessToken), profile.byUserId(id)]));
+  check(
+    'the new session and the profile are filled',
+    await all([session.byToken(person.accessToken), profile.byUserId(id)]),
+  );
   check('so the next request makes no database query', (await queriesOf(me)) === 0);
 
   const everything = await dump();
-  const { rows } = await database.query('select password_hash as secret from users union select access_token from oauth_accounts');
-  const secrets = [...rows.map((row) => row.secret), person.refreshToken, 'a-secret-of-theirs', 'an-access-token-of-google'];
+  const { rows } = await database.query(
+    'select password_hash as secret from users union select access_token from oauth_accounts',
+  );
+  const secrets = [
+    ...rows.map((row) => row.secret),
+    person.refreshToken,
+    'a-secret-of-theirs',
+    'an-access-token-of-google',
+  ];
   const leaked = secrets.filter((secret) => everything.includes(secret)).length;
-  check('no hash, refresh token or provider token in all of Redis', leaked === 0 && everything.includes('ada@new.example'));
+  check(
+    'no hash, refresh token or provider token in all of Redis',
+    leaked === 0 && everything.includes('ada@new.example'),
+  );
 
-  await check_pattern(session.all(), 1, () => api('DELETE', '/internal/sessions', INTERNAL_TOKEN));
+  await checkPattern(session.all(), 1, () => api('DELETE', '/internal/sessions', INTERNAL_TOKEN));
   check('and everybody is logged out', (await me()).status === 401);
   await login();
   check('a new login is filled', await all([session.byToken(person.accessToken), user.byId(id)]));
   await api('POST', `${V1}/auth/logout`, person.accessToken);
-  check('a logout ends the session', (await redis.exists(session.byToken(person.accessToken))) === 0 && (await me()).status === 401);
+  check(
+    'a logout ends the session',
+    (await redis.exists(session.byToken(person.accessToken))) === 0 && (await me()).status === 401,
+  );
 
   await login();
   await all([session.byToken(person.accessToken), user.byId(id)]);
-  const measured = await load('with the cache', `${V1}/auth/me`, person.accessToken);
+  const measured = await load('with the cache', person.accessToken);
   check('and make next to no database queries', measured.queries <= 10, `${measured.queries}`);
   const { hitRate, errors, avgLatency, withoutHydrant } = (await api('GET', '/internal/cache', INTERNAL_TOKEN)).body;
-  check('the hit rate is over 70 %', hitRate > 0.7, `${(hitRate * 100).toFixed(2)} %, ${avgLatency.toFixed(2)} ms a lookup`);
+  check(
+    'the hit rate is over 70 %',
+    hitRate > 0.7,
+    `${(hitRate * 100).toFixed(2)} %, ${avgLatency.toFixed(2)} ms a lookup`,
+  );
   check('no cache error, and Hydrant answered every time', errors === 0 && withoutHydrant === 0);
   figures.person = person;
 }
 
 /** A replacement that was on its way while a newer one overtook it. */
-async function check_late_replacement(id: string, version: number): Promise<void> {
+async function checkLateReplacement(id: string, version: number): Promise<void> {
   const value = Buffer.from(JSON.stringify({ userId: id, bio: 'older', avatarUrl: null, version: version - 1 }));
   const member = { member: Entries.profile(id).member, replacement: { value, version: { number: version - 1 } } };
   const answer = await invalidate([{ member }], 'REPLACE', 'a late replacement').catch(() => null);
@@ -129,7 +172,7 @@ async function check_late_replacement(id: string, version: number): Promise<void
   check('an older version that comes late is not written', answer?.counts?.superseded === 1 && !now?.includes('older'));
 }
 
-async function check_pattern(pattern: string, keys: number, act: () => Promise<{ body: any }>): Promise<void> {
+async function checkPattern(pattern: string, keys: number, act: () => Promise<{ body: any }>): Promise<void> {
   const shown = pattern.replace(/:[\da-f-]{36}:/, ':…:');
   const found = async () => (await redis.keys(pattern)).length;
   const before = await found();
@@ -155,8 +198,17 @@ async function withoutCache(): Promise<void> {
   check('Hydrant fills nothing', (await redis.exists(CacheKeys.session.byToken(accessToken))) === 0);
   await api('PATCH', `${V1}/users/me`, accessToken, { name: 'Ada L.' });
   check('a change still removes what was cached before', (await redis.exists(CacheKeys.user.byId(id))) === 0);
-  await load('without the cache', `${V1}/auth/me`, accessToken);
+  await load('without the cache', accessToken);
   figures.person.accessToken = accessToken;
+}
+
+async function farAway(how: string): Promise<void> {
+  const { email } = figures.person;
+  const { accessToken } = (await api('POST', `${V1}/auth/login`, '', { email, password: PASSWORD })).body;
+  await eventually(
+    async () => how === 'without the cache' || (await redis.exists(CacheKeys.session.byToken(accessToken))) === 1,
+  );
+  await load(`${how}, the database 20 ms away`, accessToken, 2000);
 }
 
 async function withoutHydrant(): Promise<void> {
@@ -178,7 +230,10 @@ async function withoutHydrant(): Promise<void> {
   await api('PUT', `${V1}/profile`, accessToken, { bio: 'Rows' });
   check('a new profile is read', (await api('GET', `${V1}/profile`, accessToken)).body.bio === 'Rows');
   await api('DELETE', '/internal/sessions', INTERNAL_TOKEN);
-  check('a pattern is removed', (await redis.keys(CacheKeys.session.all())).length === 0 && (await me()).status === 401);
+  check(
+    'a pattern is removed',
+    (await redis.keys(CacheKeys.session.all())).length === 0 && (await me()).status === 401,
+  );
 }
 
 async function report(): Promise<void> {

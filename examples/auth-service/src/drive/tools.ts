@@ -80,7 +80,9 @@ export async function commandsOf(act: () => Promise<unknown>): Promise<string[]>
   await end;
   monitor.disconnect();
   const clients = String(await redis.call('CLIENT', 'LIST')).split('\n');
-  const theirs = clients.filter((client) => client.includes(' name=auth-service ')).map((client) => / addr=(\S+)/.exec(client)![1]);
+  const theirs = clients
+    .filter((client) => client.includes(' name=auth-service '))
+    .map((client) => / addr=(\S+)/.exec(client)![1]);
   return seen.filter(({ source }) => theirs.includes(source)).map(({ command }) => command);
 }
 

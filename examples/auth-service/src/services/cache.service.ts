@@ -59,10 +59,18 @@ export class CacheService implements ICacheService {
 
   metrics() {
     const lookups = this.counts.hits + this.counts.misses;
-    return { ...this.counts, hitRate: this.counts.hits / (lookups || 1), avgLatency: this.milliseconds / (lookups || 1) };
+    return {
+      ...this.counts,
+      hitRate: this.counts.hits / (lookups || 1),
+      avgLatency: this.milliseconds / (lookups || 1),
+    };
   }
 
-  private async tellHydrant(targets: Target[], mode: 'REMOVE' | 'REPLACE', reason: string): Promise<Invalidated | null> {
+  private async tellHydrant(
+    targets: Target[],
+    mode: 'REMOVE' | 'REPLACE',
+    reason: string,
+  ): Promise<Invalidated | null> {
     this.counts.invalidations += 1;
     try {
       return await invalidate(targets, mode, reason);

@@ -3,12 +3,19 @@
 //! An `Entity` can only be made by [`Entity::new`], which refuses what would leak or lie: a subject's data under a key
 //! without the subject in it, a forwarded session filling what others read, a value without an end.
 
-use std::collections::{BTreeMap, BTreeSet};
+pub mod check;
+pub mod upkeep;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::domain::declared_version::DeclaredVersion;
+use crate::domain::entity::check::EntityError;
 use crate::domain::key::Key;
 use crate::domain::projection::Projection;
+use crate::domain::projection::paths::Place;
 use crate::domain::subject::{Fact, Subject};
 use crate::domain::template::{Ids, Params, Template};
 use crate::domain::ttl::Ttl;
@@ -29,6 +36,8 @@ pub struct Entity {
     load: Option<Load>,
     ttl: Ttl,
     projection: Projection,
+    version: Option<DeclaredVersion>,
+    soft: Option<Duration>,
     writers: Writers,
     tags: Vec<Template>,
     secret: bool,
@@ -48,7 +57,12 @@ pub struct Draft {
     pub load: Option<Load>,
     pub ttl: Ttl,
     pub projection: Projection,
+    /// Where the source's answer says how new it is.
+    pub version: Option<DeclaredVersion>,
+    /// For how long a value may still be read after a soft invalidation. None: there is none of this entity.
+    pub soft: Option<Duration>,
     pub writers: Writers,
+    /// Known before the fetch, and the same whoever asks: else a key would stand in the tags of whoever came first.
     pub tags: Vec<Template>,
     /// The ids are secret (session tokens): they appear hashed everywhere but in the key itself.
     pub secret: bool,
@@ -60,6 +74,8 @@ pub struct Alias {
     pub name: Name,
     pub key: Template,
     pub value: AliasValue,
+    /// Where the value holds what the alias is named by, if not in a field of the parameter's name.
+    pub from: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +120,8 @@ pub struct Load {
     pub path: Template,
     /// Whether the source asks for the subject's own session rather than a service credential.
     pub credential: Credential,
+    /// For how long after a change the source may still answer what was before it.
+    pub lag: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,27 +130,6 @@ pub enum Credential {
     Session,
     /// The source's own, or none.
     Service,
-}
-
-/// Why parts that are each fine do not make an entity. The first word of `field` is the part to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EntityError {
-    #[error("`{0}` is bound, but the key has no such parameter")]
-    BoundNowhere(String),
-    #[error("a subject-scoped key must hold the subject: bind one of its parameters to the subject's user or session")]
-    SubjectNotInKey,
-    #[error("a tenant-scoped key must hold the tenant: bind one of its parameters to it")]
-    TenantNotInKey,
-    #[error("the source forwards the subject's session, which may fill subject-scoped entities only; this one is {0}")]
-    SessionBeyondSubject(&'static str),
-    #[error("`{{{0}}}` is not a parameter of the key")]
-    UnknownInPath(String),
-    #[error(
-        "the tag uses `{{{0}}}`, which is neither a parameter of the key nor `tenant` or `subject`; a tag must be known before the fetch"
-    )]
-    UnknownInTag(String),
-    #[error("the alias name stands twice")]
-    AliasTwice(Name),
 }
 
 /// One of an entity's members: its parameters and the key that follows from them.
@@ -182,8 +179,41 @@ impl Entity {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let Draft { name, key, ids, aliases, scope, class, bind, load, ttl, projection, writers, tags, secret } = draft;
-        Ok(Self { name, key, ids, aliases, scope, class, bind, load, ttl, projection, writers, tags, secret })
+        let Draft {
+            name,
+            key,
+            ids,
+            aliases,
+            scope,
+            class,
+            bind,
+            load,
+            ttl,
+            projection,
+            version,
+            soft,
+            writers,
+            tags,
+            secret,
+        } = draft;
+        let entity = Self {
+            name,
+            key,
+            ids,
+            aliases,
+            scope,
+            class,
+            bind,
+            load,
+            ttl,
+            projection,
+            version,
+            soft,
+            writers,
+            tags,
+            secret,
+        };
+        Ok(entity)
     }
 
     pub fn name(&self) -> &Name {
@@ -222,6 +252,15 @@ impl Entity {
         &self.projection
     }
 
+    pub fn version(&self) -> Option<&DeclaredVersion> {
+        self.version.as_ref()
+    }
+
+    /// The grace of a soft invalidation, where the entity allows one.
+    pub fn soft(&self) -> Option<Duration> {
+        self.soft
+    }
+
     pub fn writers(&self) -> Writers {
         self.writers
     }
@@ -250,6 +289,11 @@ impl Entity {
             }
         }
         complete
+    }
+
+    /// The parameter that is bound to a fact.
+    pub fn param_of(&self, fact: &Fact) -> Option<&str> {
+        self.bind.iter().find(|(_, bound)| *bound == fact).map(|(param, _)| param.as_str())
     }
 
     /// The fact of the subject that a parameter takes when a caller names none.
@@ -282,54 +326,6 @@ impl Draft {
             self.bind.insert((*only).clone(), Fact::User);
         }
     }
-
-    fn problems(&self) -> Vec<EntityError> {
-        let mut problems = Vec::new();
-        let params: BTreeSet<&str> = self.key.params().collect();
-        let bound = |fact: fn(&Fact) -> bool| self.bind.iter().any(|(p, f)| params.contains(p.as_str()) && fact(f));
-
-        for param in self.bind.keys().filter(|p| !params.contains(p.as_str())) {
-            problems.push(EntityError::BoundNowhere(param.clone()));
-        }
-        match self.scope {
-            Scope::Subject if !bound(|f| matches!(f, Fact::User | Fact::Session)) => {
-                problems.push(EntityError::SubjectNotInKey);
-            }
-            Scope::Tenant if !bound(|f| *f == Fact::Tenant) => problems.push(EntityError::TenantNotInKey),
-            _ => {}
-        }
-        if let Some(load) = &self.load {
-            if load.credential == Credential::Session && self.scope != Scope::Subject {
-                problems.push(EntityError::SessionBeyondSubject(self.scope.as_str()));
-            }
-            for param in load.path.params().filter(|p| !params.contains(p)) {
-                problems.push(EntityError::UnknownInPath(param.to_owned()));
-            }
-        }
-        for tag in &self.tags {
-            for param in tag.params().filter(|p| !params.contains(p) && !matches!(*p, "tenant" | "subject")) {
-                problems.push(EntityError::UnknownInTag(param.to_owned()));
-            }
-        }
-        let mut seen = BTreeSet::new();
-        for alias in self.aliases.iter().filter(|a| !seen.insert(&a.name)) {
-            problems.push(EntityError::AliasTwice(alias.name.clone()));
-        }
-        problems
-    }
-}
-
-impl EntityError {
-    /// The part of the entity's configuration to look at.
-    pub fn field(&self) -> &'static str {
-        match self {
-            Self::BoundNowhere(_) | Self::SubjectNotInKey | Self::TenantNotInKey => "bind",
-            Self::SessionBeyondSubject(_) => "scope",
-            Self::UnknownInPath(_) => "load.get",
-            Self::UnknownInTag(_) => "tags",
-            Self::AliasTwice(_) => "aliases",
-        }
-    }
 }
 
 impl Scope {
@@ -350,6 +346,12 @@ pub mod sample {
     use super::*;
     use crate::domain::projection::Spec;
 
+    /// Called `email`, and holding the id.
+    pub fn alias(key: &str) -> Alias {
+        let key = Template::for_key(key).expect("a good template");
+        Alias { name: Name::new("email").expect("a good name"), key, value: AliasValue::Id, from: None }
+    }
+
     pub fn shared(name: &str, key: &str) -> Draft {
         let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 1_024, ..Spec::default() };
         Draft {
@@ -363,6 +365,8 @@ pub mod sample {
             load: None,
             ttl: Ttl::new(Duration::from_secs(60), 10, 20, None).expect("a good ttl"),
             projection: Projection::new(spec).expect("a good projection"),
+            version: None,
+            soft: None,
             writers: Writers::Hydrant,
             tags: Vec::new(),
             secret: false,
@@ -377,7 +381,7 @@ mod tests {
 
     fn load(credential: Credential, path: &str) -> Option<Load> {
         let path = Template::parse(path).expect("a good template");
-        Some(Load { source: Name::new("api").expect("a good name"), path, credential })
+        Some(Load { source: Name::new("api").expect("a good name"), path, credential, lag: None })
     }
 
     fn subject(user: &str, tenant: Option<&str>) -> Subject {

@@ -1,0 +1,89 @@
+//! What happens under the claim until there is something to write: register, fetch, project.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join;
+use tokio::time::Instant;
+
+use crate::domain::budget::Meter;
+use crate::domain::entity::Load;
+use crate::domain::member_version::Version;
+use crate::domain::outcome::Outcome;
+use crate::domain::source::{FetchAsk, FetchError, Fetched, Source};
+use crate::domain::store::{Claim, Confirmed};
+use crate::fill::claim::give_back;
+use crate::fill::ending::Filled;
+use crate::fill::{Filler, Job, forwarded};
+
+/// The shortest life a store takes. An absence that is not to be remembered is committed for this long, because only a
+/// commit takes away, under the claim, what stood at the key of a member that is gone.
+const FORGOTTEN_AT_ONCE: Duration = Duration::from_millis(1);
+
+impl Filler {
+    pub(super) async fn fetch_and_commit(
+        &self,
+        job: &Job,
+        load: &Load,
+        source: &Arc<dyn Source>,
+        claim: Box<dyn Claim>,
+    ) -> Filled {
+        let registered = match self.register(job).await {
+            Ok(registered) => registered,
+            Err(refused) => {
+                give_back(claim).await;
+                return refused;
+            }
+        };
+        let meter = self.budget.meter();
+        let (fetched, confirmed) = join(self.fetch(job, load, source, &meter), registered.into_future()).await;
+        let refused = match (fetched, confirmed) {
+            (Err(error), _) => Filled::from_fetch(error),
+            (Ok(_), Confirmed::Short) => Filled::because(Outcome::Failed, "the replicas do not know of its tags yet"),
+            (Ok(Fetched::Absent), Confirmed::Yes) => return self.commit_absent(job, claim).await,
+            (Ok(Fetched::Found(body)), Confirmed::Yes) => match job.member.entity.projection().apply(&body) {
+                Ok(value) => return self.commit(job, claim, value, version_of(job, &body)).await,
+                Err(refusal) => Filled::from_refusal(&refusal),
+            },
+        };
+        give_back(claim).await;
+        refused
+    }
+
+    async fn fetch(
+        &self,
+        job: &Job,
+        load: &Load,
+        source: &Arc<dyn Source>,
+        meter: &Meter,
+    ) -> Result<Fetched, FetchError> {
+        let ask = FetchAsk {
+            member: &job.member,
+            session: forwarded(job, load),
+            trace: job.trace,
+            deadline: job.deadline.min(Instant::now() + self.config.claim_life),
+            max_bytes: job.member.entity.projection().max_body_bytes(),
+            meter,
+        };
+        source.fetch(ask).await
+    }
+
+    async fn commit_absent(&self, job: &Job, claim: Box<dyn Claim>) -> Filled {
+        let entity = &job.member.entity;
+        let life = entity.ttl().absent().unwrap_or(FORGOTTEN_AT_ONCE);
+        match claim.commit_absent(life, entity.rules(None)).await {
+            Ok(committed) => Filled::from_absent(committed),
+            Err(error) => Filled::from_store(error),
+        }
+    }
+}
+
+/// From the answer as it came: the projection need not keep the field.
+fn version_of(job: &Job, body: &[u8]) -> Option<Version> {
+    let entity = &job.member.entity;
+    let version = entity.version()?.read(body);
+    if version.is_none() {
+        tracing::debug!(entity = %entity.name(), "the answer has no version that can be read");
+    }
+    version
+}

@@ -1,0 +1,93 @@
+//! Loading again what an invalidation has removed, for the modes REFRESH and SOFT: a normal fill of each member, under a
+//! budget, with the source's own credential. Where a source wants a user's session there is none here, and the key stays
+//! removed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::domain::entity::{Credential, Member};
+use crate::domain::store::ClaimMode;
+use crate::domain::trace::TraceContext;
+use crate::fill::Job;
+use crate::fill::settings::Settings;
+use crate::invalidate::request::Mode;
+use crate::invalidate::tally::Tally;
+use crate::invalidate::todo::Refill;
+use crate::invalidate::tools::Tools;
+
+/// Fills at once, over all invalidations: the apps' own misses and the prehydrations need the sources more.
+const AT_ONCE: usize = 16;
+/// Keys that may wait; what is over it is loaded when somebody asks for it.
+const WAITING: usize = 4_096;
+/// One fill's time, its place in the line not counted.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Cloning shares the budget.
+#[derive(Clone)]
+pub struct Refiller {
+    tools: Tools,
+    turns: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+}
+
+impl Refiller {
+    pub fn new(tools: Tools) -> Self {
+        let (turns, places) = (Semaphore::new(AT_ONCE), Semaphore::new(WAITING));
+        Self { tools, turns: Arc::new(turns), places: Arc::new(places) }
+    }
+
+    /// Queues what can be loaded again, and answers at once.
+    pub fn queue(&self, refills: Vec<Refill>, mode: Mode, trace: TraceContext, tally: &Tally) {
+        let settings = self.tools.means.live.get();
+        let mut queued = Vec::new();
+        for Refill { target, key } in refills {
+            let Some(member) = std::str::from_utf8(key.as_bytes()).ok().and_then(|key| member(&settings, key)) else {
+                continue;
+            };
+            let Ok(place) = self.places.clone().try_acquire_owned() else { break };
+            tally.count(target, |counts| counts.refreshing += 1);
+            queued.push((member, place));
+        }
+        if queued.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        let fills = async move {
+            let fill = async |(member, place)| {
+                this.fill(settings.clone(), member, mode, trace).await;
+                drop(place);
+            };
+            stream::iter(queued).map(fill).buffer_unordered(AT_ONCE).collect::<()>().await;
+        };
+        self.tools.means.tasks.until_stop(fills);
+    }
+
+    async fn fill(&self, settings: Arc<Settings>, member: Member, mode: Mode, trace: TraceContext) {
+        let Ok(_turn) = self.turns.acquire().await else { return };
+        let mode = match mode {
+            Mode::Soft => ClaimMode::Refresh,
+            Mode::Remove | Mode::Refresh | Mode::Replace => {
+                ClaimMode::Miss { renew_below: member.entity.ttl().renew_below() }
+            }
+        };
+        let now = Instant::now();
+        let trace = trace.child(&self.tools.means.random);
+        let (session, owner, deadline) = (None, None, now + LONGEST);
+        let job = Job { settings, member, owner, session, mode, trace, accepted: now, deadline };
+        let resource = self.tools.hands.filler.fill(job).await;
+        self.tools.means.metrics.refilled(resource.outcome);
+    }
+}
+
+/// The member whose own key this is, if it can be loaded without a session.
+fn member(settings: &Settings, key: &str) -> Option<Member> {
+    let found = settings.catalog.find(key).filter(|found| found.alias.is_none())?;
+    let load = found.entity.load().filter(|load| load.credential == Credential::Service)?;
+    settings.sources.get(&load.source)?;
+    settings.catalog.member(found.entity.name().as_str(), found.params.clone()).ok()
+}

@@ -1,0 +1,30 @@
+//! What every part of the flow works with.
+
+use std::sync::Arc;
+
+use crate::invalidate::recent::Recent;
+use crate::invalidate::sweep;
+use crate::invalidate::{Config, Forget, Hands, Means};
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Tools {
+    pub config: Arc<Config>,
+    pub hands: Hands,
+    pub means: Means,
+    pub forget: Forget,
+    pub recent: Recent,
+}
+
+impl Tools {
+    pub fn for_sweeps(&self) -> sweep::Tools {
+        sweep::Tools {
+            removal: self.hands.removal.clone(),
+            live: self.means.live.clone(),
+            claim_life: self.config.claim_life,
+            clock: self.means.clock,
+            random: self.means.random.clone(),
+            forget: self.forget.clone(),
+        }
+    }
+}

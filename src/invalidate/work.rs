@@ -1,0 +1,415 @@
+//! One invalidation from its record to its end, on a task of its own.
+//!
+//! First the intent is written down and confirmed, then everything is tried once, and then the caller is told: done, or
+//! pending with what was promised, or that nothing could be promised. What is left is tried again until it is done, here
+//! or by whoever takes the intent over; after that come the weeding of shared keys and the sweeps.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
+
+use crate::domain::backoff::Backoff;
+use crate::domain::key::SLOTS;
+use crate::domain::mutant::{self, Mutant};
+use crate::domain::removal::{Replaced, Replacement};
+use crate::domain::store::Confirmed;
+use crate::domain::trace::TraceContext;
+use crate::fill::gate::Gate;
+use crate::invalidate::board::{Board, Place};
+use crate::invalidate::intent::{Intent, Sweep};
+use crate::invalidate::jobs::JobState;
+use crate::invalidate::note::Noted;
+use crate::invalidate::record::{Books, Promise, Record};
+use crate::invalidate::refill::Refiller;
+use crate::invalidate::request::{Cause, Mode};
+use crate::invalidate::resolve::Given;
+use crate::invalidate::sweep::Progress;
+use crate::invalidate::tally::Tally;
+use crate::invalidate::todo::Todo;
+use crate::invalidate::tools::Tools;
+use crate::invalidate::{sweep, weed};
+
+/// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
+/// asked more often than it is looked for anyway.
+const TRIES: Backoff = match Backoff::new(Duration::from_millis(100), Duration::from_secs(10)) {
+    Ok(backoff) => backoff,
+    Err(_) => panic!("the first wait is the shorter one"),
+};
+/// Invalidations worked on after their answer. Of what finds no place the journal's share is left to whoever looks after
+/// it.
+const BACKLOG: usize = 4_096;
+/// Between notes on a sweep.
+const NOTES: Duration = Duration::from_secs(1);
+
+/// What is to be done, and how far it is.
+pub struct Work {
+    pub intent: Intent,
+    pub todo: Todo,
+    /// Values to write, which the intent does not hold.
+    pub givens: Vec<Given>,
+    /// Keys of the mode REPLACE that are loaded again instead.
+    pub reloaded: BTreeSet<String>,
+    pub tally: Tally,
+    pub trace: TraceContext,
+    /// How far somebody else was with its sweep.
+    pub resume: Option<Progress>,
+}
+
+/// What the caller can be told now. Everything between done and promised is lost, so there is nothing to be told in
+/// between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing is certain yet.
+    Begun,
+    /// It will be finished, whatever happens.
+    Recorded(Promise),
+    Done,
+    Pending(Promise, Cause),
+    /// Tried, not finished, and nowhere recorded.
+    Lost(Cause),
+}
+
+/// Works on invalidations; cloning shares it.
+#[derive(Clone)]
+pub struct Worker {
+    pub tools: Tools,
+    pub books: Books,
+    pub board: Board,
+    pub refiller: Refiller,
+    backlog: Arc<Semaphore>,
+}
+
+/// Work that is left after the first try.
+struct Rest {
+    work: Work,
+    record: Record,
+    place: Option<Place>,
+    /// Somebody was told of the job.
+    is_promised: Arc<AtomicBool>,
+    /// Fills are held up until the keys are gone.
+    shut: Option<Shut>,
+}
+
+/// Slots in which no fill begins until this is dropped: it would be work for nothing.
+pub struct Shut {
+    gate: Gate,
+    slots: Vec<u16>,
+}
+
+impl Work {
+    /// From the intent alone: what its caller gave besides is lost, and the keys are only removed.
+    pub fn new(intent: Intent, trace: TraceContext) -> Self {
+        let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
+        let (givens, reloaded) = (Vec::new(), BTreeSet::new());
+        Self { intent, todo, givens, reloaded, tally, trace, resume: None }
+    }
+
+    async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
+        match self.todo.attempt(tools, &self.tally).await {
+            None => self.replace(tools).await,
+            Some(cause) => Some(cause),
+        }
+    }
+
+    /// Writes what was given, when every older copy is gone.
+    async fn replace(&mut self, tools: &Tools) -> Option<Cause> {
+        let mut cause = None;
+        for given in std::mem::take(&mut self.givens) {
+            let Given { target, key, value, ttl, version, life } = &given;
+            let mark = self.intent.nonce();
+            let ask = Replacement { key, value: value.clone(), ttl: *ttl, version: *version, mark, life: *life };
+            let (confirmation, is_written) = match tools.hands.removal.replace(ask).await {
+                Ok(Replaced::Written(confirmation)) => (confirmation, true),
+                Ok(Replaced::Superseded(confirmation)) => (confirmation, false),
+                Err(error) => {
+                    tracing::debug!(%error, "a given value could not be written");
+                    cause = Some(Cause::NodeUnavailable);
+                    self.givens.push(given);
+                    continue;
+                }
+            };
+            if confirmation.await == Confirmed::Short {
+                cause = cause.or(Some(Cause::ReplicasLate));
+                self.givens.push(given);
+                continue;
+            }
+            self.tally.count(*target, |counts| {
+                counts.replaced += u64::from(is_written);
+                counts.superseded += u64::from(!is_written);
+            });
+        }
+        cause
+    }
+}
+
+impl Worker {
+    pub fn new(tools: Tools, books: Books) -> Self {
+        let refiller = Refiller::new(tools.clone());
+        Self { tools, books, board: Board::default(), refiller, backlog: Arc::new(Semaphore::new(BACKLOG)) }
+    }
+
+    /// A call's invalidation, to its end. The stages tell what can be answered.
+    pub async fn carry(&self, mut work: Work, intent: Bytes, stage: watch::Sender<Stage>, promised: Arc<AtomicBool>) {
+        let nonce = work.intent.nonce();
+        // M10 writes the intent when there is nothing left to repeat.
+        let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
+        let first = self.books.record(nonce, &intent).await;
+        let place = self.post(&first, &work.intent);
+        if let Some(promise) = first.promise() {
+            stage.send_replace(Stage::Recorded(promise));
+        }
+        let (left, record) = match mutant::on(Mutant::M10JournalLate) {
+            true => (early, first),
+            false => join(work.attempt(&self.tools), self.books.record_again(first.clone(), &intent)).await,
+        };
+        let place = place.or_else(|| self.post(&record, &work.intent));
+        let cause = left.or_else(|| work.intent.sweep.is_some().then_some(Cause::Sweep));
+        stage.send_replace(match (cause, record.promise()) {
+            (None, _) => Stage::Done,
+            (Some(cause), Some(promise)) => Stage::Pending(promise, cause),
+            (Some(cause), None) => Stage::Lost(cause),
+        });
+        let rest = Rest { work, record, place, is_promised: promised, shut: None };
+        self.see_through(rest, left).await;
+    }
+
+    /// The same where nobody waits for the answer.
+    pub async fn carry_unasked(&self, work: Work, intent: Bytes) {
+        let (stage, _nobody) = watch::channel(Stage::Begun);
+        self.carry(work, intent, stage, Arc::new(AtomicBool::new(true))).await;
+    }
+
+    /// An intent that somebody else recorded, or this pod before it was restarted.
+    pub async fn take_up(&self, work: Work, record: Record, shut: Option<Shut>) {
+        let Some(place) = self.post(&record, &work.intent) else { return };
+        let is_promised = Arc::new(AtomicBool::new(true));
+        let mut rest = Rest { work, record, place: Some(place), is_promised, shut };
+        let left = rest.work.attempt(&self.tools).await;
+        self.see_through(rest, left).await;
+    }
+
+    /// What nobody asked for: keys that an upheaval may have brought back.
+    pub async fn repeat(&self, todo: Todo) {
+        let nonce = self.tools.means.random.nonce();
+        let intent = Intent::new(Mode::Remove, nonce, String::new(), String::new(), self.tools.means.clock.unix());
+        let trace = TraceContext::start(&self.tools.means.random);
+        let work = Work { todo, ..Work::new(intent, trace) };
+        let is_promised = Arc::new(AtomicBool::new(false));
+        let record = Record::Memory { also: None };
+        let mut rest = Rest { work, record, place: None, is_promised, shut: None };
+        let left = rest.work.attempt(&self.tools).await;
+        self.see_through(rest, left).await;
+    }
+
+    fn post(&self, record: &Record, intent: &Intent) -> Option<Place> {
+        let Promise { job, durability } = record.promise()?;
+        let mut noted = Noted::queued(intent);
+        noted.state = JobState::Running;
+        noted.holder = self.tools.config.pod.clone();
+        noted.attempts = 1;
+        noted.updated = self.tools.means.clock.wall();
+        self.board.post(job, durability, noted)
+    }
+
+    /// Whatever is left after the first try, to the end of all of it.
+    async fn see_through(&self, mut rest: Rest, left: Option<Cause>) {
+        let has_more = left.is_some() || rest.work.intent.sweep.is_some() || rest.work.todo.has_weeds();
+        if has_more {
+            let Ok(_place) = self.backlog.clone().try_acquire_owned() else {
+                return self.abandon(&rest);
+            };
+            let _counted = self.tools.means.metrics.work_goes_on();
+            if let Ended::Stopped = self.go_on(&mut rest, left).await {
+                // What is recorded is found by others, or by this pod when it is back.
+                return;
+            }
+        } else {
+            self.refill(&mut rest);
+        }
+        self.finish(rest).await;
+    }
+
+    async fn go_on(&self, rest: &mut Rest, left: Option<Cause>) -> Ended {
+        let is_pods_own = match rest.record {
+            Record::Fleet(_) => false,
+            Record::Pod { .. } | Record::Memory { .. } => true,
+        };
+        if is_pods_own && left.is_some() && rest.shut.is_none() {
+            rest.shut = Some(Shut::of(&self.tools, &rest.work.intent));
+        }
+        let ended = self.until_gone(rest, left).await;
+        rest.shut = None;
+        match ended {
+            Ended::Done => {}
+            Ended::Elsewhere | Ended::Stopped => return ended,
+        }
+        self.refill(rest);
+        let weeding = weed::weed(&self.tools, rest.work.todo.weeds(), rest.work.intent.nonce());
+        let stopping = self.tools.means.tasks.stopping();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => Ended::Stopped,
+            ((), ended) = join(weeding, self.sweep(rest)) => ended,
+        }
+    }
+
+    /// Tries again what is left, until nothing is.
+    async fn until_gone(&self, rest: &mut Rest, mut left: Option<Cause>) -> Ended {
+        let stopping = self.tools.means.tasks.stopping();
+        let mut tries = 0;
+        while let Some(cause) = left {
+            let wait = TRIES.jittered(tries, self.tools.means.random.unit());
+            self.note(rest, |noted, now| {
+                noted.state = JobState::Waiting;
+                noted.cause = cause;
+                noted.next_attempt = Some(now + wait);
+            })
+            .await;
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Ended::Stopped,
+                () = sleep(wait) => {}
+            }
+            if self.is_finished_elsewhere(&rest.record).await {
+                return Ended::Elsewhere;
+            }
+            tries += 1;
+            left = rest.work.attempt(&self.tools).await;
+            let counts = rest.work.tally.total();
+            self.note(rest, |noted, _| {
+                noted.state = JobState::Running;
+                noted.next_attempt = None;
+                noted.attempts += 1;
+                noted.counts = counts;
+            })
+            .await;
+        }
+        Ended::Done
+    }
+
+    /// Whoever looks after the journal may have been quicker.
+    async fn is_finished_elsewhere(&self, record: &Record) -> bool {
+        let Record::Fleet(id) = record else { return false };
+        matches!(self.tools.hands.journal.standing(id).await, Ok(standing) if standing.intent.is_none())
+    }
+
+    /// Carries its sweep to the end, however often that has to be begun again.
+    async fn sweep(&self, rest: &Rest) -> Ended {
+        let Some(Sweep { target: _, spec }) = &rest.work.intent.sweep else { return Ended::Done };
+        let tools = self.tools.for_sweeps();
+        let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
+        for tries in 0.. {
+            let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);
+            let report = |progress| drop(reported.send_replace(progress));
+            let ended = tokio::select! {
+                biased;
+                ended = sweep::run(&tools, spec, resume, report) => ended,
+                () = self.note_progress(rest, &reported) => return Ended::Done,
+            };
+            match ended {
+                Ok(progress) => {
+                    self.note(rest, |noted, _| noted.sweep_stands(&progress)).await;
+                    return Ended::Done;
+                }
+                Err(error) => tracing::debug!(%error, "a sweep was interrupted, and will go on"),
+            }
+            sleep(TRIES.jittered(tries, self.tools.means.random.unit())).await;
+            if self.is_finished_elsewhere(&rest.record).await {
+                return Ended::Elsewhere;
+            }
+        }
+        Ended::Done
+    }
+
+    /// Only what has changed: a sweep that is stuck here must look as if nobody was at it.
+    async fn note_progress(&self, rest: &Rest, reported: &watch::Sender<Progress>) {
+        let mut progress = reported.subscribe();
+        progress.mark_changed();
+        while progress.changed().await.is_ok() {
+            let now = progress.borrow_and_update().clone();
+            self.note(rest, |noted, _| noted.sweep_stands(&now)).await;
+            sleep(NOTES).await;
+        }
+    }
+
+    fn refill(&self, rest: &mut Rest) {
+        let Work { intent, todo, reloaded, tally, trace, .. } = &mut rest.work;
+        let mut refills = todo.refills();
+        match intent.mode {
+            Mode::Remove => return,
+            Mode::Refresh | Mode::Soft => {}
+            Mode::Replace => refills.retain(|refill| reloaded.contains(&refill.key.to_string())),
+        }
+        self.refiller.queue(refills, intent.mode, *trace, tally);
+    }
+
+    async fn note(&self, rest: &Rest, change: impl FnOnce(&mut Noted, std::time::SystemTime)) {
+        let Some(place) = &rest.place else { return };
+        let now = self.tools.means.clock.wall();
+        place.note(|noted| {
+            noted.updated = now;
+            change(noted, now);
+        });
+        self.books.note(&rest.record, &place.noted()).await;
+    }
+
+    async fn finish(&self, rest: Rest) {
+        let Rest { work, record, place, is_promised, shut: _ } = rest;
+        let is_promised = is_promised.load(Ordering::SeqCst);
+        let now = self.tools.means.clock.wall();
+        let Some(place) = place else { return self.books.finish(&record, None).await };
+        place.note(|noted| {
+            noted.state = JobState::Succeeded;
+            noted.counts = work.tally.total();
+            noted.updated = now;
+            noted.finished = Some(now);
+            noted.next_attempt = None;
+        });
+        let last = place.noted();
+        self.books.finish(&record, Some(&last).filter(|_| is_promised)).await;
+        if is_promised {
+            place.keep();
+        }
+    }
+
+    fn abandon(&self, rest: &Rest) {
+        match &rest.record {
+            Record::Fleet(_) => tracing::warn!("too much is left to do here: an invalidation is left to the fleet"),
+            Record::Pod { .. } => tracing::error!("too much is left to do here: an invalidation waits for a restart"),
+            Record::Memory { .. } => {
+                self.tools.means.metrics.work_abandoned();
+                tracing::error!("an invalidation could be neither finished nor kept, as its caller was told");
+            }
+        }
+    }
+}
+
+impl Shut {
+    pub fn of(tools: &Tools, intent: &Intent) -> Self {
+        let gate = tools.hands.filler.gate().clone();
+        let slots = intent.slots().unwrap_or_else(|| (0..SLOTS).collect());
+        gate.hold(&slots);
+        Self { gate, slots }
+    }
+}
+
+impl Drop for Shut {
+    fn drop(&mut self) {
+        self.gate.release(&self.slots);
+    }
+}
+
+/// How the work on what was left ended.
+enum Ended {
+    Done,
+    /// Somebody else has done it.
+    Elsewhere,
+    /// The process is stopping.
+    Stopped,
+}
