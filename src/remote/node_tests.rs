@@ -77,6 +77,7 @@ impl Rig {
             random: Random::from_seed(1),
             metrics: Metrics::register(&mut Default::default()),
             nudge: Notify::new(),
+            upheavals: Upheavals::new(),
         };
         let address = Address { host: "peer".to_owned(), port: 1 };
         Self { node: Node::start(address, Arc::new(shared)), pipes, ends, _tasks: tasks }
