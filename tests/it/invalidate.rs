@@ -16,7 +16,7 @@ use hydrant::domain::subject::Subject;
 use hydrant::domain::template::{Params, Template};
 use hydrant::invalidate::jobs::{Detail, JobState};
 use hydrant::invalidate::request::{
-    Answer, Cause, Counts, Effect, Exactness, History, KnownAlias, MemberTarget, Mode, NewValue, Stated, State, Target,
+    Answer, Cause, Counts, Effect, Exactness, History, KnownAlias, MemberTarget, Mode, NewValue, State, Stated, Target,
 };
 use tokio::time::advance;
 
@@ -129,10 +129,8 @@ fn is_done_after_weeds(answer: &Answer) {
 #[tokio::test(start_paused = true)]
 async fn a_logout_takes_what_is_the_subjects_and_what_was_asked_for_before_it() {
     let redis = Redis::new();
-    let load = |d: Draft| Draft {
-        load: d.load.clone().map(|load| Load { credential: Credential::Service, ..load }),
-        ..d
-    };
+    let load =
+        |d: Draft| Draft { load: d.load.clone().map(|load| Load { credential: Credential::Service, ..load }), ..d };
     let sidecar = Sidecar::new(&redis, 1, vec![load(subject_draft("profile")), draft("product")], None);
     let subject = Subject::new("7".to_owned(), None, None, Params::default()).expect("a subject");
     let history = format!("hydrant:{{shop:{}}}:history", Pseudonym::of("shop", &subject));
@@ -283,9 +281,7 @@ async fn what_is_wrong_is_refused_with_its_field_and_nothing_is_removed() {
         Target::Member(MemberTarget { known_aliases: vec![known], ..member("user", "7") })
     };
     let by = |alias: &str| Target::Member(MemberTarget { alias: Some(alias.to_owned()), ..by_email("a@b.c") });
-    let floor = |entity, stated| {
-        Target::Member(MemberTarget { min_version: Some(stated), ..member(entity, "7") })
-    };
+    let floor = |entity, stated| Target::Member(MemberTarget { min_version: Some(stated), ..member(entity, "7") });
     let id = |id: &str| Target::Member(member("user", id));
     let all = |entity: &str| Target::All { entities: vec![entity.to_owned()] };
     for (target, kind, path) in [

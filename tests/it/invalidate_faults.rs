@@ -111,10 +111,8 @@ async fn replicas_that_are_late_leave_a_job() {
     let State::Pending { job, cause, .. } = answer.state else { panic!("{:?}", answer.state) };
     assert_eq!(cause, Cause::ReplicasLate);
     redis.faults.now().erased_short = false;
-    until("its end", async || {
-        sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded
-    })
-    .await;
+    until("its end", async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,12 +96,7 @@ impl Redis {
     pub fn new() -> Self {
         let random = Random::from_seed(11);
         let store = MemoryStore::new(local::Config { bytes: 1 << 22, items: 10_000 }, random);
-        Self {
-            store,
-            journal: MemoryJournal::default(),
-            faults: Faults::default(),
-            upheavals: broadcast::channel(8).0,
-        }
+        Self { store, journal: MemoryJournal::default(), faults: Faults::default(), upheavals: broadcast::channel(8).0 }
     }
 
     pub async fn value(&self, text: &str) -> Option<String> {
@@ -129,7 +124,8 @@ impl Redis {
 
 impl Sidecar {
     pub fn new(redis: &Redis, seed: u64, drafts: Vec<Draft>, spool: Option<&Path>) -> Self {
-        let (random, source, mut registry) = (Random::from_seed(seed), Arc::new(StubSource::open()), Registry::default());
+        let (random, source, mut registry) =
+            (Random::from_seed(seed), Arc::new(StubSource::open()), Registry::default());
         let clock = Clock::fixed(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let sources = BTreeMap::from([(name("backend"), source.clone() as Arc<dyn Source>)]);
         let settings = Settings { catalog: Arc::new(catalog(drafts)), switch: Switch::default(), sources };
