@@ -59,7 +59,8 @@ impl Sidecar {
         let seeds = net.cluster().nodes.iter().map(|node| node.address.clone()).collect();
         let store = build_over(way, config(seeds, replicas), &tasks, random.clone(), metrics);
         let fills = hydrant::fill::metrics::Metrics::register(&mut registry);
-        let limits = hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
+        let limits =
+            hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
         let filler = Filler::new(dress(store.clone()), limits, random.clone(), fills);
         Self {
             index,
