@@ -3,6 +3,7 @@
 //! It keeps the same contract as Redis does, claims included. Bounded by bytes and by items; what was used least
 //! recently goes first.
 
+pub mod habits;
 pub mod journal;
 pub mod memory;
 mod removal;

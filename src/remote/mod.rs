@@ -30,6 +30,7 @@ pub mod connect;
 pub mod discover;
 pub mod erase;
 pub mod error;
+pub mod habits;
 pub mod journal;
 pub mod lane;
 pub mod library;

@@ -124,13 +124,27 @@ impl RedisServer {
         redis::from_redis_value(self.command(parts)).expect("text")
     }
 
+    /// What a hash, a sorted set or a stream holds; nothing where there is no such key any more.
+    fn fields(&self, key: &str) -> Option<Value> {
+        let read: &[&str] = match self.text(&["TYPE", key]).as_str() {
+            "hash" => &["HGETALL", key],
+            "zset" => &["ZRANGE", key, "0", "-1", "WITHSCORES"],
+            _ => &["XRANGE", key, "-", "+"],
+        };
+        self.try_command(read).ok()
+    }
+
     /// Every key and its value, one a line.
     pub fn dump(&self) -> String {
         let Value::Array(keys) = self.command(&["KEYS", "*"]) else { return String::new() };
         let mut lines: Vec<String> = keys
             .into_iter()
             .filter_map(|key| redis::from_redis_value::<String>(key).ok())
-            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .map(|key| match self.try_command(&["GET", &key]) {
+                Ok(Value::BulkString(value)) => format!("{key}={}\n", String::from_utf8_lossy(&value)),
+                // A structure of hydrant's own (histories, indexes, tags), or a key that has just ended.
+                _ => format!("{key}={:?}\n", self.fields(&key)),
+            })
             .collect();
         lines.sort();
         lines.concat()
