@@ -3,8 +3,6 @@
 //! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
 //! say that nothing new should come, let what is under way end, flush.
 
-pub mod not_yet;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +15,6 @@ use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
-use crate::app::not_yet::NotYet;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
@@ -99,7 +96,7 @@ impl App {
         let config = invalidate::Config { pod: pod(env), ..invalidate };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start();
+        invalidate.start().await.context("the spool cannot be read")?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let prehydrate =
@@ -192,7 +189,7 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
-            Stores { removal: Arc::new(NotYet::default()), store, journal: Arc::new(MemoryJournal::default()) }
+            Stores { removal: store.clone(), store, journal: Arc::new(MemoryJournal::default()) }
         }
     })
 }

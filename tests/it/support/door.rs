@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant::app::not_yet::NotYet;
 use hydrant::domain::clock::Clock;
 use hydrant::domain::phase::{self, Phase};
 use hydrant::domain::random::Random;
@@ -69,7 +68,7 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry);
+        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
         let address = listeners.api().expect("bound");
@@ -91,7 +90,7 @@ impl Setup {
     }
 }
 
-fn flows(
+async fn flows(
     store: &MemoryStore,
     source: Arc<StubSource>,
     tasks: &Tasks,
@@ -115,10 +114,9 @@ fn flows(
         items: 16,
     };
     let invalidate = {
-        let removal = Arc::new(NotYet::default());
         let journal = Arc::new(MemoryJournal::default());
         let store = Arc::new(store.clone());
-        let hands = Hands { store, removal, journal, filler: filler.clone() };
+        let hands = Hands { removal: store.clone(), store, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(registry);
         let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
         let means = Means { live, tasks, clock: Clock::System, random, metrics };
@@ -126,7 +124,7 @@ fn flows(
         let config = invalidate::Config { group: "test".into(), pod: "pod-1".into(), claim_life, spool: None };
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
-    invalidate.start();
+    invalidate.start().await.expect("no spool");
     let metrics = prehydrate::metrics::Metrics::register(registry);
     let cookies = Cookies::new(None, Clock::System);
     (Prehydrate::new(config, cookies, live, filler, tasks.clone(), random, metrics), invalidate)

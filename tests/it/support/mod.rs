@@ -8,6 +8,7 @@ pub mod faulty;
 pub mod origin;
 pub mod peer;
 pub mod redis;
+pub mod shop;
 pub mod sidecar;
 pub mod store;
 pub mod stub;
