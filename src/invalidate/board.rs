@@ -126,7 +126,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_job_is_known_for_an_hour_after_its_end_if_it_is_kept() {
         let board = Board::default();
-        let (kept, dropped) = (board.post(id(1), Durability::Fleet, noted()), board.post(id(2), Durability::Pod, noted()));
+        let (kept, dropped) =
+            (board.post(id(1), Durability::Fleet, noted()), board.post(id(2), Durability::Pod, noted()));
         assert!(board.post(id(1), Durability::Fleet, noted()).is_none(), "it has a place");
         kept.expect("a place").keep();
         drop(dropped);

@@ -198,9 +198,7 @@ impl Invalidate {
         let state = match reached(stages, until, &promised).await {
             Stage::Done => State::Done { elapsed: started.elapsed() },
             Stage::Pending(Promise { job, durability }, cause) => State::Pending { job, durability, cause },
-            Stage::Recorded(Promise { job, durability }) => {
-                State::Pending { job, durability, cause: Cause::Deadline }
-            }
+            Stage::Recorded(Promise { job, durability }) => State::Pending { job, durability, cause: Cause::Deadline },
             Stage::Begun | Stage::Lost(_) => return Err(Error::new(Kind::JournalUnavailable, "not recorded in time")),
         };
         Ok(answer(&request, &tally, state))

@@ -360,7 +360,7 @@ impl Worker {
     }
 
     async fn finish(&self, rest: Rest) {
-        let Rest { work, record, place, is_promised } = rest;
+        let Rest { work, record, place, is_promised, shut: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();
         let Some(place) = place else { return self.books.finish(&record, None).await };

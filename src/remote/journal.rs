@@ -21,9 +21,10 @@ use crate::domain::key::{Key, KeyError, SLOTS, slot_of};
 use crate::domain::random::{Nonce, Random};
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::connect::text;
-use crate::remote::error::accepted;
-use crate::remote::lane;
-use crate::remote::request::{Decimal, Op};
+use crate::remote::error::{self, accepted};
+use crate::remote::lane::{self, Carrier};
+use crate::remote::request::{Decimal, Op, Request};
+use crate::remote::route::Shares;
 use crate::remote::store::Remote;
 
 /// Enough that every node of a usual cluster has some; few enough that looking through all of them is cheap.
@@ -44,7 +45,6 @@ const RENEWABLE: Duration = Duration::from_millis(250);
 pub struct RemoteJournal {
     remote: Arc<Remote>,
     random: Random,
-    /// Replicas that have to know of an intent.
     parts: Vec<Part>,
 }
 
@@ -65,8 +65,8 @@ struct Entry {
 }
 
 impl RemoteJournal {
-    pub fn new(remote: Arc<Remote>, group: &str, random: Random) -> Result<Self, KeyError> {
-        let parts = (0..PARTS).map(|number| Part::new(group, number)).collect::<Result<_, _>>()?;
+    pub fn new(remote: Arc<Remote>, random: Random) -> Result<Self, KeyError> {
+        let parts = (0..PARTS).map(|number| Part::new(&remote.shared.group, number)).collect::<Result<_, _>>()?;
         Ok(Self { remote, random, parts })
     }
 
@@ -76,23 +76,42 @@ impl RemoteJournal {
         if is(was_full) && self.length(part).await? >= PART_LENGTH {
             return Err(StoreError::Overloaded);
         }
-        let commands: [&[&[u8]]; 2] = [&[b"XADD", key, b"*", b"i", intent], &[b"XLEN", key]];
-        let ([id, length], carrier) = self.remote.several(Op::Journal, intents, commands).await?;
+        let (add, count) = (Request::one(&[b"XADD", key, b"*", b"i", intent]), Request::one(&[b"XLEN", key]));
+        let ([id, length], carriers) = self.both(intents, [add, count]).await?;
         let id = accepted(id)?;
         let id =
             text(&id).and_then(|id| JobId::new(format!("{part}-{id}"))).ok_or(StoreError::Refused(Refusal::Other))?;
         let is_full = matches!(length, Value::Int(length) if length.unsigned_abs() >= PART_LENGTH);
         *was_full.lock().unwrap_or_else(PoisonError::into_inner) = is_full;
-        Ok(Recorded { id, confirmation: lane::confirmation([carrier]) })
+        Ok(Recorded { id, confirmation: lane::confirmation(carriers) })
     }
 
     async fn length(&self, part: u8) -> Result<u64, StoreError> {
         let Part { intents, .. } = self.part(part)?;
-        let reply = self.remote.one(Op::Journal, intents, &[b"XLEN", intents.as_bytes()]).await?;
-        match accepted(reply)? {
+        match self.one(intents, &[b"XLEN", intents.as_bytes()]).await? {
             Value::Int(length) => Ok(length.unsigned_abs()),
             _ => Err(StoreError::Refused(Refusal::Other)),
         }
+    }
+
+    async fn one(&self, key: &Key, command: &[&[u8]]) -> Result<Value, StoreError> {
+        self.remote.follow(Op::Journal, key.slot(), &Request::one(command)).await.map(|(reply, _)| reply)
+    }
+
+    /// Two commands on one slot in one request, and each by itself where it was redirected; and what carried them.
+    async fn both(&self, key: &Key, commands: [Request; 2]) -> Result<([Value; 2], Vec<Carrier>), StoreError> {
+        let pack = |request: &mut Request, _| commands.iter().for_each(|command| request.append(command));
+        let Shares { mut replies, mut carriers } = self.remote.each_node(Op::Journal, &[key.slot()], pack).await;
+        let replies = replies.pop().unwrap_or(Err(StoreError::Unreachable))?;
+        let mut replies = <[Value; 2]>::try_from(replies).map_err(|_| StoreError::Refused(Refusal::Other))?;
+        for (reply, command) in replies.iter_mut().zip(&commands) {
+            if error::is_redirect(reply) {
+                let (followed, carrier) = self.remote.follow(Op::Journal, key.slot(), command).await?;
+                *reply = followed;
+                carriers.push(carrier);
+            }
+        }
+        Ok((replies, carriers))
     }
 
     fn part(&self, number: u8) -> Result<&Part, StoreError> {
@@ -110,8 +129,8 @@ impl Journal for RemoteJournal {
             let (mut refused, mut why) = (Vec::new(), StoreError::Overloaded);
             // Neighbours are likely on one node, so the next to be tried lies elsewhere.
             for part in (0..PARTS).map(|step| (first + step * 7) % PARTS) {
-                let Ok(node) = self.remote.owner(&self.part(part)?.intents).await else { continue };
-                if refused.contains(&node) {
+                let Ok(node) = self.remote.topology.owner(self.part(part)?.intents.slot()).await else { continue };
+                if refused.contains(&node.address) {
                     continue;
                 }
                 match self.append(part, &intent).await {
@@ -120,7 +139,7 @@ impl Journal for RemoteJournal {
                     Err(StoreError::Overloaded) => {}
                     // It may have been written all the same; then it stands in two parts and is carried out twice.
                     Err(error) => {
-                        refused.push(node);
+                        refused.push(node.address.clone());
                         why = error;
                         if refused.len() == NODES_TRIED {
                             break;
@@ -137,13 +156,10 @@ impl Journal for RemoteJournal {
         async move {
             let Entry { part, id } = Entry::parse(id)?;
             let part = self.part(part)?;
-            let remove: &[&[u8]] = &[b"XDEL", part.intents.as_bytes(), id.as_bytes()];
-            let Some(note) = note else {
-                return accepted(self.remote.one(Op::Journal, &part.intents, remove).await?).map(drop);
-            };
-            let (job, life) = (part.job(&id), millis(note.life));
-            let set: &[&[u8]] = &[b"SET", job.as_bytes(), &note.text, b"PX", life.as_bytes()];
-            let ([noted, removed], _) = self.remote.several(Op::Journal, &part.intents, [set, remove]).await?;
+            let remove: [&[u8]; 3] = [b"XDEL", part.intents.as_bytes(), id.as_bytes()];
+            let Some(note) = note else { return self.one(&part.intents, &remove).await.map(drop) };
+            let commands = [part.noting(&id, &note), Request::one(&remove)];
+            let ([noted, removed], _) = self.both(&part.intents, commands).await?;
             if let Err(error) = accepted(noted) {
                 // A server without memory refuses it; the job is done all the same, and that is what matters.
                 tracing::debug!(%error, "a job's last note could not be left");
@@ -157,9 +173,8 @@ impl Journal for RemoteJournal {
         async move {
             let Entry { part, id } = Entry::parse(id)?;
             let part = self.part(part)?;
-            let (job, life) = (part.job(&id), millis(note.life));
-            let set: &[&[u8]] = &[b"SET", job.as_bytes(), &note.text, b"PX", life.as_bytes()];
-            accepted(self.remote.one(Op::Journal, &part.intents, set).await?).map(drop)
+            let noting = part.noting(&id, &note);
+            self.remote.follow(Op::Journal, part.intents.slot(), &noting).await.map(drop)
         }
         .boxed()
     }
@@ -168,10 +183,9 @@ impl Journal for RemoteJournal {
         async move {
             let Ok(Entry { part, id }) = Entry::parse(id) else { return Ok(Standing { intent: None, note: None }) };
             let Ok(part) = self.part(part) else { return Ok(Standing { intent: None, note: None }) };
-            let job = part.job(&id);
-            let find: &[&[u8]] = &[b"XRANGE", part.intents.as_bytes(), id.as_bytes(), id.as_bytes()];
-            let ([found, note], _) =
-                self.remote.several(Op::Journal, &part.intents, [find, &[b"GET", job.as_bytes()]]).await?;
+            let find = Request::one(&[b"XRANGE", part.intents.as_bytes(), id.as_bytes(), id.as_bytes()]);
+            let read = Request::one(&[b"GET", part.job(&id).as_bytes()]);
+            let ([found, note], _) = self.both(&part.intents, [find, read]).await?;
             let intent = entries(accepted(found)?)?.pop().map(|(_, intent)| intent);
             let note = match accepted(note)? {
                 Value::BulkString(note) => Some(Bytes::from(note)),
@@ -189,15 +203,13 @@ impl Journal for RemoteJournal {
     fn hold<'a>(&'a self, part: u8, holder: Nonce, life: Duration) -> BoxFuture<'a, Result<Hold, StoreError>> {
         async move {
             let Part { holder: key, .. } = self.part(part)?;
-            let (name, nonce, life) = (key.as_bytes(), holder.as_bytes(), millis(life));
-            let take: &[&[u8]] = &[b"SET", name, nonce, b"NX", b"PX", life.as_bytes()];
+            let (name, nonce, life) = (key.as_bytes(), holder.as_bytes(), Decimal::millis(life));
             // Nothing is answered where somebody has it.
-            match self.remote.one(Op::Journal, key, take).await? {
-                Value::Nil => {}
-                reply => return accepted(reply).map(|_| Hold::Held),
+            if self.one(key, &[b"SET", name, nonce, b"NX", b"PX", life.as_bytes()]).await? != Value::Nil {
+                return Ok(Hold::Held);
             }
-            let look: [&[&[u8]]; 2] = [&[b"GET", name], &[b"PTTL", name]];
-            let ([who, left], _) = self.remote.several(Op::Journal, key, look).await?;
+            let look = [Request::one(&[b"GET", name]), Request::one(&[b"PTTL", name])];
+            let ([who, left], _) = self.both(key, look).await?;
             let left = match accepted(left)? {
                 Value::Int(left) => Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 _ => return Err(StoreError::Refused(Refusal::Other)),
@@ -206,8 +218,7 @@ impl Journal for RemoteJournal {
             if !is_ours || left < RENEWABLE {
                 return Ok(Hold::Taken { left });
             }
-            let renewed = self.remote.one(Op::Journal, key, &[b"PEXPIRE", name, life.as_bytes()]).await?;
-            match accepted(renewed)? {
+            match self.one(key, &[b"PEXPIRE", name, life.as_bytes()]).await? {
                 Value::Int(1) => Ok(Hold::Held),
                 _ => Ok(Hold::Taken { left: Duration::ZERO }),
             }
@@ -219,8 +230,8 @@ impl Journal for RemoteJournal {
         async move {
             let Part { intents, .. } = self.part(part)?;
             let count = Decimal::new(u64::from(limit.clamp(1, READ_AT_ONCE)));
-            let read: &[&[u8]] = &[b"XRANGE", intents.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()];
-            let ([time, found], _) = self.remote.several(Op::Journal, intents, [&[b"TIME"], read]).await?;
+            let read = Request::one(&[b"XRANGE", intents.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()]);
+            let ([time, found], _) = self.both(intents, [Request::one(&[b"TIME"]), read]).await?;
             let now = server_time(&accepted(time)?).ok_or(StoreError::Refused(Refusal::Other))?;
             let aged = entries(accepted(found)?)?.into_iter().filter_map(|(id, intent)| {
                 let written = Duration::from_millis(id.split_once('-')?.0.parse().ok()?);
@@ -247,6 +258,11 @@ impl Part {
 
     fn job(&self, id: &str) -> String {
         format!("{}job:{id}", self.prefix)
+    }
+
+    fn noting(&self, id: &str, note: &Note) -> Request {
+        let life = Decimal::millis(note.life);
+        Request::one(&[b"SET", self.job(id).as_bytes(), &note.text, b"PX", life.as_bytes()])
     }
 }
 
@@ -293,11 +309,6 @@ fn server_time(reply: &Value) -> Option<Duration> {
     let [seconds, micros] = parts.as_slice() else { return None };
     let number = |value| text(value)?.parse::<u64>().ok();
     Some(Duration::from_secs(number(seconds)?) + Duration::from_micros(number(micros)?))
-}
-
-/// At least one: Redis refuses a life of nothing.
-fn millis(duration: Duration) -> Decimal {
-    Decimal::new((duration.as_millis() as u64).max(1))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::Value;
+use tokio::time::Instant;
 
 use crate::domain::key::Key;
 use crate::domain::store::{Refusal, StoreError};
@@ -92,11 +93,13 @@ impl Remote {
                     self.topology.named(&to)
                 }
                 error::Redirect::Ask(to) => {
+                    self.shared.upheavals.moving(slot, Instant::now());
                     self.shared.metrics.redirected(RedirectKind::Ask);
                     request = request.asking();
                     self.topology.named(&to)
                 }
                 error::Redirect::TryAgain => {
+                    self.shared.upheavals.moving(slot, Instant::now());
                     self.shared.metrics.redirected(RedirectKind::TryAgain);
                     tokio::time::sleep(TRY_AGAIN_PAUSE).await;
                     Some(node)
@@ -112,31 +115,18 @@ impl Remote {
         self.follow(op, key.slot(), &Request::one(command)).await.map(|(reply, _carrier)| reply)
     }
 
-    /// Some commands on one slot in one request, and each by itself where it was redirected. What carried them is told
-    /// of the whole: where one was redirected, of the last.
-    pub async fn several<const N: usize>(
-        &self,
-        op: Op,
-        key: &Key,
-        commands: [&[&[u8]]; N],
-    ) -> Result<([Value; N], Carrier), StoreError> {
-        let mut request = Request::default();
-        commands.iter().for_each(|command| request.push(command));
+    /// Some single-key commands of one slot in one request, and each by itself where it was redirected.
+    pub async fn in_a_row(&self, op: Op, key: &Key, commands: &[Request]) -> Result<Vec<Value>, StoreError> {
         let node = self.topology.owner(key.slot()).await?;
-        let (replies, mut carrier) = call(&node, op, key.slot(), request).await?;
-        let odd = StoreError::Refused(Refusal::Other);
-        let mut replies = <[Value; N]>::try_from(replies).map_err(|_other| odd)?;
+        let mut request = Request::default();
+        commands.iter().for_each(|command| request.append(command));
+        let (mut replies, _) = call(&node, op, key.slot(), request).await?;
         for (reply, command) in replies.iter_mut().zip(commands) {
             if error::redirect(reply, &node.address).is_some() {
-                (*reply, carrier) = self.follow(op, key.slot(), &Request::one(command)).await?;
+                (*reply, _) = self.follow(op, key.slot(), command).await?;
             }
         }
-        Ok((replies, carrier))
-    }
-
-    /// Who owns the key's slot.
-    pub async fn owner(&self, key: &Key) -> Result<Address, StoreError> {
-        self.topology.owner(key.slot()).await.map(|node| node.address.clone())
+        Ok(replies)
     }
 
     /// Runs a script at the owner of a slot. It is refused where the slot moves: no script follows a redirect.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hydrant::domain::journal::{Hold, JobId, Journal, Note, Standing};
 use hydrant::domain::random::Random;
 use hydrant::domain::store::{Confirmed, StoreError};
-use hydrant::remote::Mode;
 use hydrant::remote::journal::RemoteJournal;
+use hydrant::remote::{Config, Mode};
 
 use crate::support::redis::{RedisCluster, RedisServer};
 use crate::support::store::{Rig, config};
@@ -16,8 +16,8 @@ use crate::support::wait::until;
 
 const LIFE: Duration = Duration::from_secs(10);
 
-fn journal(rig: &Rig, group: &str, seed: u64) -> RemoteJournal {
-    RemoteJournal::new(rig.store.clone(), group, Random::from_seed(seed)).expect("a good group")
+fn journal(rig: &Rig, seed: u64) -> RemoteJournal {
+    RemoteJournal::new(rig.store.clone(), Random::from_seed(seed)).expect("a good group")
 }
 
 async fn one_server() -> (RedisServer, Rig) {
@@ -39,8 +39,8 @@ async fn record(journal: &RemoteJournal, intent: &'static str) -> JobId {
 
 #[tokio::test]
 async fn an_intent_is_found_by_another_sidecar_until_it_is_finished() {
-    let (_server, rig) = one_server().await;
-    let (writer, reader) = (journal(&rig, "found", 1), journal(&rig, "found", 2));
+    let (server, rig) = one_server().await;
+    let (writer, reader) = (journal(&rig, 1), journal(&rig, 2));
     let id = record(&writer, "remove user 7").await;
     let part = part_of(&id);
 
@@ -53,7 +53,9 @@ async fn an_intent_is_found_by_another_sidecar_until_it_is_finished() {
     assert_eq!((&due[0].id, &due[0].intent[..]), (&id, &b"remove user 7"[..]));
     assert!(due[0].age >= Duration::from_millis(50) && due[0].age < Duration::from_secs(60), "{:?}", due[0].age);
     assert!(reader.due(part, Duration::from_secs(60), 10).await.expect("read").is_empty(), "it is young");
-    assert!(journal(&rig, "other", 3).due(part, Duration::ZERO, 10).await.expect("read").is_empty());
+    let other = Config { group: "other".to_owned(), ..config(Mode::Standalone { address: server.address() }) };
+    let other = Rig::up(other).await;
+    assert!(journal(&other, 3).due(part, Duration::ZERO, 10).await.expect("read").is_empty());
 
     let standing = reader.standing(&id).await.expect("read");
     assert_eq!(standing, Standing { intent: Some(Bytes::from("remove user 7")), note: None });
@@ -70,7 +72,7 @@ async fn an_intent_is_found_by_another_sidecar_until_it_is_finished() {
 #[tokio::test]
 async fn a_job_that_never_was_has_no_standing() {
     let (_server, rig) = one_server().await;
-    let journal = journal(&rig, "never", 1);
+    let journal = journal(&rig, 1);
     for strange in ["3-1732180000000-0", "99-1-0", "pod:7", "x"] {
         let id = JobId::new(strange).expect("well formed");
         assert_eq!(journal.standing(&id).await, Ok(Standing { intent: None, note: None }), "{strange}");
@@ -80,7 +82,7 @@ async fn a_job_that_never_was_has_no_standing() {
 #[tokio::test]
 async fn one_sidecar_holds_a_part_until_it_lets_it_end() {
     let (_server, rig) = one_server().await;
-    let (journal, random) = (journal(&rig, "hold", 1), Random::from_seed(5));
+    let (journal, random) = (journal(&rig, 1), Random::from_seed(5));
     let (first, second) = (random.nonce(), random.nonce());
     assert_eq!(journal.hold(3, first, LIFE).await, Ok(Hold::Held));
     let Ok(Hold::Taken { left }) = journal.hold(3, second, LIFE).await else { panic!("it is the first one's") };
@@ -100,7 +102,7 @@ async fn one_sidecar_holds_a_part_until_it_lets_it_end() {
 #[tokio::test]
 async fn a_hold_that_is_about_to_end_is_not_prolonged() {
     let (_server, rig) = one_server().await;
-    let (journal, nonce) = (journal(&rig, "brief", 1), Random::from_seed(5).nonce());
+    let (journal, nonce) = (journal(&rig, 1), Random::from_seed(5).nonce());
     assert_eq!(journal.hold(0, nonce, Duration::from_millis(200)).await, Ok(Hold::Held));
     // By the time the command arrives it could be somebody else's.
     let again = journal.hold(0, nonce, LIFE).await;
@@ -111,10 +113,10 @@ async fn a_hold_that_is_about_to_end_is_not_prolonged() {
 #[tokio::test]
 async fn a_part_takes_no_more_than_it_has_room_for() {
     let (server, rig) = one_server().await;
-    let journal = journal(&rig, "full", 1);
+    let journal = journal(&rig, 1);
     let some = record(&journal, "intent").await;
     let keys: Vec<String> =
-        redis::from_redis_value(server.command(&["KEYS", "hydrant:{full:journal:*:intents"])).expect("names");
+        redis::from_redis_value(server.command(&["KEYS", "hydrant:{test:journal:*:intents"])).expect("names");
     assert_eq!(keys.len(), 1, "{keys:?}");
     // A script fills the part, as many sidecars would.
     let script = "for i = 1, 4200 do redis.call('XADD', KEYS[1], '*', 'i', 'x') end";
@@ -136,7 +138,7 @@ async fn a_part_takes_no_more_than_it_has_room_for() {
 #[tokio::test]
 async fn a_server_without_memory_takes_no_intents_and_lets_go_of_old_ones() {
     let (server, rig) = one_server().await;
-    let journal = journal(&rig, "oom", 1);
+    let journal = journal(&rig, 1);
     let id = record(&journal, "intent").await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert!(journal.record(Bytes::from("another")).await.is_err());
@@ -150,7 +152,7 @@ async fn a_journal_does_without_functions() {
     let server = RedisServer::start().await;
     server.command(&["ACL", "SETUSER", "default", "-fcall", "-function", "-eval", "-evalsha", "-script"]);
     let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
-    let (journal, nonce) = (journal(&rig, "plain", 1), Random::from_seed(2).nonce());
+    let (journal, nonce) = (journal(&rig, 1), Random::from_seed(2).nonce());
     let id = record(&journal, "intent").await;
     assert_eq!(journal.hold(part_of(&id), nonce, LIFE).await, Ok(Hold::Held));
     assert_eq!(journal.hold(part_of(&id), nonce, LIFE).await, Ok(Hold::Held));
@@ -164,15 +166,30 @@ async fn a_node_that_is_away_costs_its_parts_alone() {
     // Nobody takes over, so that the outage lasts.
     cluster.nodes[3].kill();
     let rig = Rig::up(config(Mode::Cluster { seeds: cluster.seeds() })).await;
-    let journal = journal(&rig, "away", 1);
+    let journal = journal(&rig, 1);
     cluster.nodes[0].kill();
     let mut parts = BTreeSet::new();
     for _ in 0..100 {
         parts.insert(part_of(&record(&journal, "intent").await));
     }
-    // The first third of the slots is gone, and with it the first five sixteenths.
-    assert_eq!(parts, (5..16).collect());
+    // The first third of the slots is gone, and with it the first six sixteenths.
+    assert_eq!(parts, (6..16).collect());
     let known = journal.backlog().await;
-    assert!(known[..5].iter().all(Result::is_err) && known[5..].iter().all(Result::is_ok), "{known:?}");
+    assert!(known[..6].iter().all(Result::is_err) && known[6..].iter().all(Result::is_ok), "{known:?}");
     assert_eq!(known.iter().filter_map(|length| length.as_ref().ok()).sum::<u64>(), 100);
+}
+
+#[tokio::test]
+async fn an_intent_is_confirmed_by_the_replicas() {
+    let mut cluster = RedisCluster::start().await;
+    let rig = Rig::up(Config { replicas: 1, ..config(Mode::Cluster { seeds: cluster.seeds() }) }).await;
+    let journal = journal(&rig, 1);
+    let confirmed = async || {
+        let recorded = journal.record(Bytes::from("intent")).await.expect("recorded");
+        recorded.confirmation.await == Confirmed::Yes
+    };
+    // A busy machine may take longer than a rack would.
+    until("an intent that the replicas have", confirmed).await;
+    cluster.nodes[3..].iter_mut().for_each(RedisServer::kill);
+    assert!(!confirmed().await);
 }

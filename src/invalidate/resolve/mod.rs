@@ -106,8 +106,7 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     let mut intent = Intent::new(request.mode, nonce, trace, request.reason.clone(), requested);
     intent.targets = request.targets.len();
     let Aims { members, lookups: _, own, tags, sweep, mistakes: _ } = aims;
-    let mut resolved =
-        Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
+    let mut resolved = Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
     resolved.take(tools, members, own);
     resolved.intent.tags = tags;
     resolved.intent.sweep = sweep.map(|Sweep { target, spec }| {

@@ -38,7 +38,9 @@ impl Reader<'_> {
                 Ok(tag) => aims.tag(at, TagName::of(&tag)),
                 Err(error) => aims.wrong(format!("{path}.tag.tag"), error),
             },
-            Target::Subject { subject, history } => self.subject(at, &format!("{path}.subject"), subject, *history, aims),
+            Target::Subject { subject, history } => {
+                self.subject(at, &format!("{path}.subject"), subject, *history, aims)
+            }
             Target::Pattern(pattern) => self.pattern(at, &format!("{path}.pattern.pattern"), pattern, aims),
             Target::All { entities } => self.all(at, &format!("{path}.all.entities"), entities, aims),
         }
