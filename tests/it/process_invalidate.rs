@@ -7,10 +7,12 @@ use hydrant::grpc::client::invalidate::{Invalidated, Invalidation, KnownAlias, M
 use hydrant::grpc::client::job::Job;
 use hydrant::grpc::client::{Ask, AskMember, CallError, Client, Fault, Stated, Who};
 
+use tokio::time::timeout;
+
 use crate::support::redis::{RedisCluster, RedisServer};
 use crate::support::shop::{Shop, clustered, standalone};
 use crate::support::sidecar::{Sidecar, hydrant};
-use crate::support::wait::until;
+use crate::support::wait::{LONGEST, until};
 
 fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -57,9 +59,12 @@ async fn finished(client: &Client, answer: &Invalidated) -> Option<Job> {
     let pending = answer.pending.as_ref()?;
     let mut watch = client.watch_job(&pending.job_id).await.expect("known");
     let mut last = None;
-    while let Some(job) = watch.next().await.expect("told") {
-        last = Some(job);
-    }
+    let to_the_end = async {
+        while let Some(job) = watch.next().await.expect("told") {
+            last = Some(job);
+        }
+    };
+    timeout(LONGEST, to_the_end).await.expect("a job ends");
     last
 }
 
