@@ -157,10 +157,10 @@ fn user() -> Draft {
         }),
         ttl: Ttl::new(Duration::from_secs(3), 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        version: None,
+        soft: None,
         writers: Writers::Hydrant,
         tags: Vec::new(),
         secret: false,
-        soft: None,
-        version: None,
     }
 }
