@@ -30,3 +30,4 @@ mod removal_contract;
 mod source_http;
 mod store_contract;
 mod support;
+mod sweep;
