@@ -166,7 +166,9 @@ async fn a_dry_run_counts_and_changes_nothing() {
     let dry = Invalidation { dry_run: true, ..Invalidation::of(targets) };
     let answer = sidecar.client().await.invalidate(dry).await.expect("served");
     assert_eq!(answer.status, "PREVIEW", "{answer:?}");
-    assert_eq!(answer.target_counts.iter().map(|counts| counts.removed).collect::<Vec<_>>(), [2, 2]);
+    let removed: Vec<u64> = answer.target_counts.iter().map(|counts| counts.removed).collect();
+    // The registered alias is met by the removal alone; until then it is not counted, and the answer says so.
+    assert_eq!((removed, answer.estimated), (vec![1, 2], true), "{answer:?}");
     assert!(answer.sample_keys.contains(&shop.key("user:7")), "{answer:?}");
     assert_eq!(keys(&server, &shop), without(&[]));
 }
@@ -175,7 +177,12 @@ async fn a_dry_run_counts_and_changes_nothing() {
 async fn in_a_cluster_the_replicas_know_before_it_is_done() {
     let (cluster, shop) = (RedisCluster::shared().await, Shop::open("c").await);
     let sidecar = Sidecar::start(&shop.config(&clustered(&cluster), "")).await;
-    for target in [member(user("7")), member(by_email("ada@x.org")), Target::Tag("kind:book".into())] {
+    let of_user = ["user:7", "user:email:ada@x.org"];
+    for (target, gone) in [
+        (member(user("7")), of_user),
+        (member(by_email("ada@x.org")), of_user),
+        (Target::Tag("kind:book".into()), ["item:book:1", "item:book:2"]),
+    ] {
         fill(&sidecar).await;
         let answer = invalidate(&sidecar, target).await;
         // On a busy machine the replicas may be late; then it is finished behind the answer.
@@ -183,11 +190,11 @@ async fn in_a_cluster_the_replicas_know_before_it_is_done() {
             let job = finished(&sidecar.client().await, &answer).await.expect("a job");
             assert_eq!(job.state, "SUCCEEDED", "{job:?}");
         }
+        for key in gone {
+            assert_eq!(cluster.get(&shop.key(key)), None, "{key}");
+        }
+        assert!(cluster.get(&shop.key("item:song:1")).is_some());
     }
-    for key in ["user:7", "user:email:ada@x.org", "item:book:1", "item:book:2"] {
-        assert_eq!(cluster.get(&shop.key(key)), None, "{key}");
-    }
-    assert!(cluster.get(&shop.key("item:song:1")).is_some());
 }
 
 #[tokio::test]
