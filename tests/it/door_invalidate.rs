@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hydrant::domain::key::Key;
+use hydrant::domain::store::Store;
 use hydrant::grpc::Limits;
 use hydrant::grpc::pb;
+use hydrant::grpc::pb::invalidate_response::State;
 use hydrant::grpc::pb::invalidate_target::Target;
 use hydrant::grpc::pb::subject_target::Who;
 use tonic::{Code, Status};
@@ -115,6 +118,129 @@ async fn a_request_that_says_nothing_or_too_much_is_told_which_field() {
         (pattern(&long), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
     ];
     all_are_refused(&door, refusals).await;
+}
+
+#[tokio::test]
+async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
+    let door = Setup::default().start().await;
+    let of_account = |change: fn(&mut pb::MemberTarget)| {
+        let mut target = named("account", "", &[("id", "7")]);
+        change(&mut target);
+        one(Target::Member(target))
+    };
+    let soft = |request| pb::InvalidateRequest { mode: pb::InvalidateMode::Soft.into(), ..request };
+    let all = |entities: &[&str]| {
+        one(Target::All(pb::AllTarget { entities: entities.iter().map(|entity| (*entity).to_owned()).collect() }))
+    };
+    let refusals: Vec<Refusal> = vec![
+        (member("nobody", "", &[("id", "3")]), WRONG, "UNKNOWN_ENTITY", &["targets[0].member.member.entity"]),
+        (all(&["role", "nobody"]), WRONG, "UNKNOWN_ENTITY", &["targets[0].all.entities[1]"]),
+        (member("account", "phone", &[("phone", "3")]), WRONG, "UNKNOWN_ALIAS", &["targets[0].member.member.alias"]),
+        (
+            of_account(|m| m.known_aliases = vec![pb::AliasValue { alias: "phone".into(), params: params(&[]) }]),
+            WRONG,
+            "UNKNOWN_ALIAS",
+            &["targets[0].member.known_aliases[0].alias"],
+        ),
+        (
+            of_account(|m| {
+                m.known_aliases = vec![pb::AliasValue { alias: "email".into(), params: params(&[("email", "a{b")]) }];
+            }),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.known_aliases[0].params.email"],
+        ),
+        (member("role", "", &[]), WRONG, "INVALID_FIELD", &["targets[0].member.member.params.id"]),
+        (member("role", "", &[("id", "*")]), WRONG, "INVALID_FIELD", &["targets[0].member.member.params.id"]),
+        (member("role", "", &[("id", "a{b}")]), WRONG, "INVALID_FIELD", &["targets[0].member.member.params.id"]),
+        (
+            member("role", "", &[("id", "3"), ("colour", "red")]),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.member.params.colour"],
+        ),
+        (
+            member("account", "email", &[("email", "gone@x.org")]),
+            Code::FailedPrecondition,
+            "MEMBER_UNRESOLVED",
+            &["targets[0].member"],
+        ),
+        (
+            of_account(|m| {
+                let kind = Some(pb::version::Kind::Time(prost_types::Timestamp { seconds: 1, nanos: 0 }));
+                m.min_version = Some(pb::Version { kind });
+            }),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.min_version"],
+        ),
+        (
+            one(Target::Member(pb::MemberTarget {
+                min_version: Some(pb::Version { kind: Some(pb::version::Kind::Number(1)) }),
+                ..named("role", "", &[("id", "3")])
+            })),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.min_version"],
+        ),
+        (soft(member("role", "", &[("id", "3")])), WRONG, "INVALID_FIELD", &["mode"]),
+        (keys(&["order:3"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[0]"]),
+        (keys(&["role:3", "{role:3}:g"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[1]"]),
+        (keys(&["role:*"]), WRONG, "INVALID_FIELD", &["targets[0].keys.keys[0]"]),
+        (pattern("*"), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
+        (pattern("ro*"), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
+        (pattern("role:["), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
+        (pattern("order:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
+        (pattern("hydrant:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
+        (
+            asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.member.entity", "targets[1].keys.keys[0]"],
+        ),
+    ];
+    all_are_refused(&door, refusals).await;
+}
+
+#[tokio::test]
+async fn a_given_value_is_refused_as_a_loaded_one_would_be() {
+    let door = Setup::default().start().await;
+    let mut control = door.client().await;
+    for value in ["{not json", r#"{"card":"4111 1111 1111 1111"}"#] {
+        let version = Some(pb::Version { kind: Some(pb::version::Kind::Number(1)) });
+        let replacement = Some(pb::Replacement { value: Bytes::from_static(value.as_bytes()), version });
+        let valued = pb::MemberTarget { replacement, ..named("account", "", &[("id", "7")]) };
+        let request = pb::InvalidateRequest { mode: pb::InvalidateMode::Replace.into(), ..one(Target::Member(valued)) };
+        let status = control.invalidate(request).await.expect_err("refused");
+        let expected = (WRONG, "VALUE_REFUSED".to_owned(), vec!["targets[0].member.replacement.value".to_owned()]);
+        assert_eq!(told(&status), expected, "{value}");
+        assert!(!format!("{status:?}").contains("4111"), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_changes_nothing_and_a_good_one_is_done() {
+    let door = Setup::default().start().await;
+    let key = |text: &'static str| Key::new(text).expect("a good key");
+    let put = |text| door.store.put(&key(text), Bytes::from_static(b"7"), None);
+    let held = async |text| door.store.read(&[key(text)]).await.expect("memory answers")[0].is_some();
+    let mut control = door.client().await;
+    put("account:7");
+    put("account:email:a@x");
+    let mixed = [member("account", "", &[("id", "7")]), keys(&["order:1"])];
+    let mixed = asked(mixed.into_iter().flat_map(|request| request.targets).collect());
+    control.invalidate(mixed).await.expect_err("one of them is wrong");
+    assert!(held("account:7").await);
+
+    let by_alias = member("account", "email", &[("email", "a@x")]);
+    let preview = control.invalidate(pb::InvalidateRequest { dry_run: true, ..by_alias.clone() }).await;
+    assert!(matches!(preview.expect("served").into_inner().state, Some(State::Preview(_))));
+    assert!(held("account:7").await);
+    let done = control.invalidate(by_alias).await.expect("served").into_inner();
+    assert!(matches!(done.state, Some(State::Done(_))), "{done:?}");
+    assert_eq!(done.counts.map(|counts| (counts.matched, counts.removed)), Some((2, 2)));
+    assert_eq!((done.trace_id.len(), done.target_counts.len()), (32, 1));
+    assert!(!held("account:7").await && !held("account:email:a@x").await);
 }
 
 #[tokio::test]

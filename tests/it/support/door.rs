@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hydrant::domain::clock::Clock;
+use hydrant::domain::declared_version::DeclaredVersion;
+use hydrant::domain::entity::{Alias, AliasValue, Draft};
 use hydrant::domain::phase::{self, Phase};
+use hydrant::domain::projection::paths::Place;
 use hydrant::domain::random::Random;
 use hydrant::domain::switch::Switch;
+use hydrant::domain::template::Template;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::grpc::listen::Listeners;
@@ -64,7 +68,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Serves the entities `user`, the subject's own, and `role`, everybody's.
+    /// Serves the entities `user`, the subject's own, `role`, everybody's, and `account`, which has an alias and a version.
     pub async fn start(self) -> Running {
         let Self { limits, drain, socket, source } = self;
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
@@ -100,7 +104,7 @@ async fn flows(
     registry: &mut Registry,
 ) -> (Prehydrate, Invalidate) {
     let live = Live::new(Settings {
-        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role")])),
+        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
         sources: BTreeMap::from([(name("backend"), source as _)]),
     });
@@ -124,6 +128,17 @@ async fn flows(
     let habits = Arc::new(MemoryHabits::default());
     let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
     (prehydration::start(config, parts, tasks, random, registry), invalidate)
+}
+
+fn account() -> Draft {
+    let alias = Alias {
+        name: name("email"),
+        key: Template::for_key("account:email:{email}").expect("a good template"),
+        value: AliasValue::Id,
+        from: None,
+    };
+    let version = DeclaredVersion::Number(Place::parse("$.rev").expect("a good place"));
+    Draft { aliases: vec![alias], version: Some(version), ..draft("account") }
 }
 
 impl Running {
