@@ -304,7 +304,12 @@ fn prehydrate_and_listen() {
             entity(", load: { source: api, get: /o, credential: service }") + "prehydrate: { always: [other] }",
             "prehydrate.always[0]: which `other` is meant does not follow from the subject alone",
         ),
-        ("prehydrate: { plan: {} }".to_owned(), "prehydrate.plan: `plan` is not in this version yet"),
+        ("prehydrate: { plan: { cohort: [usr] } }".to_owned(), "prehydrate.plan.cohort[0]: `entities` has no `usr`"),
+        ("prehydrate: { plan: { never: [usr] } }".to_owned(), "prehydrate.plan.never[0]: `entities` has no `usr`"),
+        (
+            entity("") + "prehydrate: { plan: { cohort: [other] } }",
+            "prehydrate.plan.cohort[0]: `other` has no `load`: it cannot be filled",
+        ),
         ("listen: { api: \"localhost:1\" }".to_owned(), "listen.api: `localhost:1` is not an address with a port"),
         (
             "listen: { api: \"127.0.0.1:4771\" }".to_owned(),
