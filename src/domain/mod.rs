@@ -36,3 +36,4 @@ pub mod template;
 pub mod trace;
 pub mod ttl;
 pub mod version;
+pub mod watched;

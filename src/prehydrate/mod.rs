@@ -119,7 +119,7 @@ impl Prehydrate {
     pub fn start(config: Config, tools: Tools) -> Self {
         let Tools { cookies, live, filler, habits, group, clock, random, tasks, metrics } = tools;
         let queue = Queue::new(config.in_flight, config.queue);
-        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.tally().clone());
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
         let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
         let (samples, sampled) = sampler::channel();
         let recorder = config.history.map(|kept| {

@@ -13,7 +13,7 @@ use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
-use crate::fill::tally::{Stamp, Tally};
+use crate::fill::epochs::{Epochs, Stamp};
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::request::{Freshness, Planned, Why};
 
@@ -33,7 +33,7 @@ pub struct PlanId {
 pub struct Runs {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<HashMap<PlanId, Arc<Run>, Xxh3Builder>>>,
-    tally: Tally,
+    epochs: Epochs,
 }
 
 pub struct Run {
@@ -104,9 +104,9 @@ impl PlanId {
 }
 
 impl Runs {
-    pub fn new(seed: u64, tally: Tally) -> Self {
+    pub fn new(seed: u64, epochs: Epochs) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)), tally }
+        Self { map: Arc::new(Mutex::new(map)), epochs }
     }
 
     /// Joins the same plan if it is under way. Else this is the first, provided that `admit` finds it a place: that is
@@ -119,7 +119,7 @@ impl Runs {
         admit: impl FnOnce() -> Result<T, E>,
     ) -> Result<Joined<T>, E> {
         let mut map = self.lock();
-        let stamp = self.tally.stamp(&id.keys);
+        let stamp = self.epochs.stamp(&id.keys);
         match map.get(&id) {
             Some(run) if run.stamp == stamp => return Ok(Joined::Another(run.clone())),
             Some(_) | None => {}
@@ -214,12 +214,12 @@ mod tests {
 
     #[test]
     fn a_plan_from_before_an_invalidation_is_not_joined_after_it() {
-        let tally = Tally::new(1);
-        let runs = Runs::new(1, tally.clone());
+        let epochs = Epochs::new(1);
+        let runs = Runs::new(1, epochs.clone());
         let Joined::First { entry: before, .. } = join(&runs, &["a", "b"]) else { panic!("nobody is at it") };
         let Joined::First { entry: other, .. } = join(&runs, &["c"]) else { panic!("nobody is at it") };
         assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)));
-        tally.count(&[Key::new("b").expect("a good key")]);
+        epochs.end(&[Key::new("b").expect("a good key")]);
         let Joined::First { entry: after, .. } = join(&runs, &["a", "b"]) else { panic!("it is from before") };
         assert!(matches!(join(&runs, &["c"]), Joined::Another(_)), "another plan is as it was");
         drop(before);

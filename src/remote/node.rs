@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -19,6 +19,7 @@ use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
 use crate::domain::removal::Primary;
 use crate::domain::store::{Confirmed, StoreError};
+use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
 use crate::remote::link::{self, Link, NoReply};
@@ -61,7 +62,7 @@ pub struct Node {
     pub shared: Arc<Shared>,
     /// To the task that asks its replicas, once somebody wanted to know.
     pub lane: OnceLock<mpsc::Sender<Ask>>,
-    standing: watch::Sender<Stand>,
+    standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
     /// Which run of the server was met last. Behind a lock for one look.
@@ -118,7 +119,7 @@ impl Node {
         let node = Arc::new(Self {
             address,
             lane: OnceLock::new(),
-            standing: watch::Sender::new(Stand::Connecting),
+            standing: Watched::new(Stand::Connecting),
             breaker: Mutex::new(Breaker::new(shared.breaker)),
             run: Mutex::new(run),
             under_way: Semaphore::new(UNDER_WAY),
@@ -166,22 +167,12 @@ impl Node {
     /// The connection as it is now. While the first attempts are under way it is worth a deadline's wait; nothing has
     /// been sent yet. When the breaker is open it is not.
     pub async fn link(&self) -> Result<Arc<Link>, StoreError> {
-        match &*self.standing.borrow() {
-            Stand::Live(link) => return Ok(link.clone()),
-            Stand::Away(trouble) => return Err(*trouble),
-            Stand::Connecting => {}
+        if let Some(link) = self.standing.look(Stand::settled) {
+            return link;
         }
         let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
-        let mut standing = self.standing.subscribe();
-        let settled = standing.wait_for(|stand| !matches!(stand, Stand::Connecting));
-        match tokio::time::timeout(self.shared.deadline, settled).await {
-            Ok(Ok(stand)) => match &*stand {
-                Stand::Live(link) => Ok(link.clone()),
-                Stand::Away(trouble) => Err(*trouble),
-                Stand::Connecting => Err(StoreError::Unreachable),
-            },
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unreachable),
-        }
+        let settled = self.standing.wait_for(Stand::settled);
+        tokio::time::timeout(self.shared.deadline, settled).await.unwrap_or(Err(StoreError::Unreachable))
     }
 
     /// Work that nobody waits for, and that a stopping process lets end.
@@ -190,11 +181,7 @@ impl Node {
     }
 
     pub fn standing(&self) -> Standing {
-        match &*self.standing.borrow() {
-            Stand::Connecting => Standing::Connecting,
-            Stand::Live(_) => Standing::Live,
-            Stand::Away(_) => Standing::Away,
-        }
+        self.standing.look(Stand::standing)
     }
 
     /// Which run of the server was met last, if any was.
@@ -207,10 +194,10 @@ impl Node {
             breaker::State::Open { until, .. } => Some(until.saturating_duration_since(now)),
             breaker::State::Closed { .. } | breaker::State::Probing { .. } => None,
         };
-        let trouble = match &*self.standing.borrow() {
+        let trouble = self.standing.look(|stand| match stand {
             Stand::Away(trouble) => Some(*trouble),
             Stand::Connecting | Stand::Live(_) => None,
-        };
+        });
         let micros = self.latency_micros.load(Ordering::Relaxed);
         Health {
             address: self.address.clone(),
@@ -294,7 +281,7 @@ impl Node {
             return;
         }
         let new = next.standing();
-        let old = self.standing.send_replace(next);
+        let old = self.standing.replace(next);
         if let Stand::Live(link) = &old {
             link.break_off();
         }
@@ -411,6 +398,15 @@ impl Node {
 }
 
 impl Stand {
+    /// What a caller gets; nothing while that is not known.
+    fn settled(&self) -> Option<Result<Arc<Link>, StoreError>> {
+        match self {
+            Self::Connecting => None,
+            Self::Live(link) => Some(Ok(link.clone())),
+            Self::Away(trouble) => Some(Err(*trouble)),
+        }
+    }
+
     fn standing(&self) -> Standing {
         match self {
             Self::Connecting => Standing::Connecting,

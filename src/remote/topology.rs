@@ -14,11 +14,11 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::domain::key::SLOTS;
 use crate::domain::store::{StoreError, StoreState};
+use crate::domain::watched::Watched;
 use crate::remote::discover::{self, Owner, View};
 use crate::remote::metrics::Standing;
 use crate::remote::node::{Health, Node, Shared};
@@ -45,7 +45,7 @@ pub struct Topology {
     /// Whether server and sidecar compute the same slots; empty until a server has said.
     agreed: OnceLock<bool>,
     /// The first refresh has ended, well or not.
-    looked: watch::Sender<bool>,
+    looked: Watched<bool>,
 }
 
 /// One answer to "who owns what".
@@ -94,15 +94,15 @@ impl Topology {
             map: ArcSwap::from_pointee(map),
             changing: Mutex::new(()),
             agreed: OnceLock::new(),
-            looked: watch::Sender::new(false),
+            looked: Watched::new(false),
         }
     }
 
     /// Who owns the slot. Only at the very start, before anybody was asked, this waits for a deadline at most.
     pub async fn owner(&self, slot: u16) -> Result<Arc<Node>, StoreError> {
-        if !*self.looked.borrow() {
-            let mut looked = self.looked.subscribe();
-            let _ = tokio::time::timeout(self.shared.deadline, looked.wait_for(|looked| *looked)).await;
+        if !self.looked.look(|looked| *looked) {
+            let looked = self.looked.wait_for(|looked| looked.then_some(()));
+            let _ = tokio::time::timeout(self.shared.deadline, looked).await;
         }
         self.owner_now(slot).ok_or(StoreError::Unreachable)
     }
@@ -185,7 +185,7 @@ impl Topology {
         loop {
             let started = Instant::now();
             self.refresh().await;
-            self.looked.send_replace(true);
+            self.looked.replace(true);
             let wait = if self.is_settled() {
                 wrong_since = None;
                 every
