@@ -108,7 +108,11 @@ impl Keeper {
 
     async fn consider(&self, due: Due) {
         let Due { id, intent, age } = due;
-        if self.worker.board.see(&id).is_some() {
+        if let Some(seen) = self.worker.board.see(&id) {
+            // Done here, but the intent could not be taken off, or a failover brought it back: nobody else looks here.
+            if seen.noted.borrow().state.is_final() {
+                self.worker.books.finish(&Record::Fleet(id), None).await;
+            }
             return;
         }
         let intent = match Intent::from_bytes(&intent) {

@@ -50,6 +50,23 @@ pub const FAILOVERS: &[Kind] = &[Kind::Fail, Kind::FailHung, Kind::Isolate, Kind
 /// What brings an old memory back.
 pub const RESTARTS: &[Kind] = &[Kind::Restart, Kind::Save];
 
+/// Everything that an acknowledged invalidation must survive.
+pub const ALL: &[Kind] = &[
+    Kind::Disconnect,
+    Kind::Hang,
+    Kind::Cut,
+    Kind::Evict,
+    Kind::ForgetFunctions,
+    Kind::Full,
+    Kind::Move,
+    Kind::HandOver,
+    Kind::Crash,
+    Kind::Fail,
+    Kind::FailHung,
+    Kind::Isolate,
+    Kind::Lag,
+];
+
 pub const NONE: &[Kind] = &[];
 
 /// What loses nothing that was acknowledged.
