@@ -98,11 +98,11 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
             sidecar.invalidate.start().await.expect("there is no spool");
         }
         let mut filled = Vec::new();
-        for lane in 0..4 {
+        for lane in 0..5 {
             let world = world.clone();
             filled.push(tasks.finish(async move { world.fill_on(lane).await }));
         }
-        let writers: Vec<_> = (0..2)
+        let writers: Vec<_> = (0..3)
             .map(|lane| {
                 let world = world.clone();
                 tasks.finish(async move { writers::write(&world, lane).await })
@@ -202,6 +202,7 @@ impl World {
                 false => ClaimMode::Miss { renew_below: Duration::from_millis(600) },
             };
             let outcome = self.sidecar(&mut rng).fill(&id, mode).await;
+            self.net.cluster().note(|| format!("a fill of {} ends as {outcome:?}", own_key(&id)));
             filled += u64::from(outcome == Outcome::Filled);
             pause(up_to(&mut rng, 60)).await;
         }
