@@ -6,27 +6,35 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::domain::key::Key;
 use crate::domain::secret::Secret;
+use crate::domain::watched::Watched;
 use crate::fill::ending::Filled;
-use crate::fill::tally::{Stamp, Tally};
+use crate::fill::epochs::{Epochs, Stamp};
 
 /// The fills under way in this process. Bounded by the plans that may run at once, times their items.
 #[derive(Clone)]
 pub struct Flights {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<Map>>,
-    tally: Tally,
+    epochs: Epochs,
 }
 
 /// Each fill under way: from when, and where its end will appear.
 type Map = HashMap<Flight, (Stamp, End), Xxh3Builder>;
 
 /// Where the leader's answer will appear.
-pub type End = watch::Receiver<Option<Filled>>;
+pub type End = Arc<Watched<State>>;
+
+#[derive(Debug)]
+pub enum State {
+    UnderWay,
+    Landed(Filled),
+    /// The leader is gone without an answer.
+    Vanished,
+}
 
 /// What makes two fills one. A refresh does not join a fill that would be content with what is there; and a fill that
 /// forwards one session does not join one that forwards another, which its source might refuse.
@@ -49,24 +57,24 @@ pub struct Leader {
     flights: Flights,
     flight: Flight,
     stamp: Stamp,
-    end: watch::Sender<Option<Filled>>,
+    end: End,
 }
 
 impl Flights {
-    pub fn new(seed: u64, tally: Tally) -> Self {
+    pub fn new(seed: u64, epochs: Epochs) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)), tally }
+        Self { map: Arc::new(Mutex::new(map)), epochs }
     }
 
     pub fn enter(&self, flight: Flight) -> Place {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = self.tally.stamp([&flight.key]);
+        let stamp = self.epochs.stamp([&flight.key]);
         match map.get(&flight) {
             Some((began, end)) if *began == stamp => return Place::Follower(end.clone()),
             Some(_) | None => {}
         }
-        let (end, followers) = watch::channel(None);
-        map.insert(flight.clone(), (stamp, followers));
+        let end = Arc::new(Watched::new(State::UnderWay));
+        map.insert(flight.clone(), (stamp, end.clone()));
         Place::Leader(Leader { flights: self.clone(), flight, stamp, end })
     }
 }
@@ -74,21 +82,31 @@ impl Flights {
 impl Leader {
     pub fn land(self, filled: &Filled) {
         // The entry goes (by drop) after the answer stands, so that no follower finds neither.
-        self.end.send_replace(Some(filled.clone()));
+        self.end.replace(State::Landed(filled.clone()));
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut map = self.flights.map.lock().unwrap_or_else(PoisonError::into_inner);
-        // Since an invalidation another may lead under this name.
-        if map.get(&self.flight).is_some_and(|(began, _)| *began == self.stamp) {
-            map.remove(&self.flight);
+        {
+            let mut map = self.flights.map.lock().unwrap_or_else(PoisonError::into_inner);
+            // Since an invalidation another may lead under this name.
+            if map.get(&self.flight).is_some_and(|(began, _)| *began == self.stamp) {
+                map.remove(&self.flight);
+            }
+        }
+        if self.end.look(|state| matches!(state, State::UnderWay)) {
+            self.end.replace(State::Vanished);
         }
     }
 }
 
 /// The leader's answer, or nothing if it vanished.
-pub async fn follow(mut end: End) -> Option<Filled> {
-    end.wait_for(Option::is_some).await.ok()?.clone()
+pub async fn follow(end: End) -> Option<Filled> {
+    end.wait_for(|state| match state {
+        State::UnderWay => None,
+        State::Landed(filled) => Some(Some(filled.clone())),
+        State::Vanished => Some(None),
+    })
+    .await
 }

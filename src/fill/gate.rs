@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+
+use crate::domain::watched::Watched;
 
 /// Cloning shares the gate. A slot is shut while it is held by anybody; at most all of Redis's slots are.
 #[derive(Clone)]
-pub struct Gate(Arc<watch::Sender<BTreeMap<u16, u32>>>);
+pub struct Gate(Arc<Watched<BTreeMap<u16, u32>>>);
 
 /// The slot stayed shut until the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +20,16 @@ pub struct Shut;
 
 impl Gate {
     pub fn open() -> Self {
-        Self(Arc::new(watch::Sender::new(BTreeMap::new())))
+        Self(Arc::new(Watched::new(BTreeMap::new())))
     }
 
     /// Shuts slots until they are released as often as they were held.
     pub fn hold(&self, slots: &[u16]) {
-        self.0.send_modify(|held| slots.iter().for_each(|slot| *held.entry(*slot).or_default() += 1));
+        self.0.change(|held| slots.iter().for_each(|slot| *held.entry(*slot).or_default() += 1));
     }
 
     pub fn release(&self, slots: &[u16]) {
-        self.0.send_modify(|held| {
+        self.0.change(|held| {
             for slot in slots {
                 let count = held.get(slot).map_or(0, |count| count.saturating_sub(1));
                 match count {
@@ -40,17 +41,13 @@ impl Gate {
     }
 
     pub fn is_open(&self, slot: u16) -> bool {
-        !self.0.borrow().contains_key(&slot)
+        self.0.look(|held| !held.contains_key(&slot))
     }
 
     /// Waits until the slot is open.
     pub async fn pass(&self, slot: u16, deadline: Instant) -> Result<(), Shut> {
-        if self.is_open(slot) {
-            return Ok(());
-        }
-        let mut held = self.0.subscribe();
-        let opened = timeout_at(deadline, held.wait_for(|held| !held.contains_key(&slot))).await;
-        opened.is_ok().then_some(()).ok_or(Shut)
+        let opened = self.0.wait_for(|held| (!held.contains_key(&slot)).then_some(()));
+        timeout_at(deadline, opened).await.map_err(|_elapsed| Shut)
     }
 }
 

@@ -10,19 +10,22 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
+use crate::domain::removal::Primary;
 use crate::domain::store::{Confirmed, StoreError};
+use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
+use crate::remote::upheaval::Upheavals;
 use crate::remote::{Address, Auth};
 use crate::tasks::Tasks;
 
@@ -50,6 +53,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Wakes the topology: something is not where it was.
     pub nudge: Notify,
+    /// Told when what was acknowledged may have been undone.
+    pub upheavals: Upheavals,
 }
 
 pub struct Node {
@@ -57,9 +62,11 @@ pub struct Node {
     pub shared: Arc<Shared>,
     /// To the task that asks its replicas, once somebody wanted to know.
     pub lane: OnceLock<mpsc::Sender<Ask>>,
-    standing: watch::Sender<Stand>,
+    standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
+    /// Which run of the server was met last. Behind a lock for one look.
+    run: Mutex<Option<String>>,
     under_way: Semaphore,
     pub retired: CancellationToken,
     latency_micros: AtomicU64,
@@ -104,11 +111,17 @@ pub struct Health {
 impl Node {
     /// Begins to connect at once.
     pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
+        Self::start_again(address, shared, None)
+    }
+
+    /// For a server that was met before, in that run, at another address.
+    pub fn start_again(address: Address, shared: Arc<Shared>, run: Option<String>) -> Arc<Self> {
         let node = Arc::new(Self {
             address,
             lane: OnceLock::new(),
-            standing: watch::Sender::new(Stand::Connecting),
+            standing: Watched::new(Stand::Connecting),
             breaker: Mutex::new(Breaker::new(shared.breaker)),
+            run: Mutex::new(run),
             under_way: Semaphore::new(UNDER_WAY),
             retired: CancellationToken::new(),
             latency_micros: AtomicU64::new(0),
@@ -154,22 +167,12 @@ impl Node {
     /// The connection as it is now. While the first attempts are under way it is worth a deadline's wait; nothing has
     /// been sent yet. When the breaker is open it is not.
     pub async fn link(&self) -> Result<Arc<Link>, StoreError> {
-        match &*self.standing.borrow() {
-            Stand::Live(link) => return Ok(link.clone()),
-            Stand::Away(trouble) => return Err(*trouble),
-            Stand::Connecting => {}
+        if let Some(link) = self.standing.look(Stand::settled) {
+            return link;
         }
         let Ok(_seat) = self.under_way.try_acquire() else { return Err(StoreError::Overloaded) };
-        let mut standing = self.standing.subscribe();
-        let settled = standing.wait_for(|stand| !matches!(stand, Stand::Connecting));
-        match tokio::time::timeout(self.shared.deadline, settled).await {
-            Ok(Ok(stand)) => match &*stand {
-                Stand::Live(link) => Ok(link.clone()),
-                Stand::Away(trouble) => Err(*trouble),
-                Stand::Connecting => Err(StoreError::Unreachable),
-            },
-            Ok(Err(_)) | Err(_) => Err(StoreError::Unreachable),
-        }
+        let settled = self.standing.wait_for(Stand::settled);
+        tokio::time::timeout(self.shared.deadline, settled).await.unwrap_or(Err(StoreError::Unreachable))
     }
 
     /// Work that nobody waits for, and that a stopping process lets end.
@@ -178,11 +181,12 @@ impl Node {
     }
 
     pub fn standing(&self) -> Standing {
-        match &*self.standing.borrow() {
-            Stand::Connecting => Standing::Connecting,
-            Stand::Live(_) => Standing::Live,
-            Stand::Away(_) => Standing::Away,
-        }
+        self.standing.look(Stand::standing)
+    }
+
+    /// Which run of the server was met last, if any was.
+    pub fn run(&self) -> Option<String> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn health(&self, now: Instant) -> Health {
@@ -190,10 +194,10 @@ impl Node {
             breaker::State::Open { until, .. } => Some(until.saturating_duration_since(now)),
             breaker::State::Closed { .. } | breaker::State::Probing { .. } => None,
         };
-        let trouble = match &*self.standing.borrow() {
+        let trouble = self.standing.look(|stand| match stand {
             Stand::Away(trouble) => Some(*trouble),
             Stand::Connecting | Stand::Live(_) => None,
-        };
+        });
         let micros = self.latency_micros.load(Ordering::Relaxed);
         Health {
             address: self.address.clone(),
@@ -277,7 +281,7 @@ impl Node {
             return;
         }
         let new = next.standing();
-        let old = self.standing.send_replace(next);
+        let old = self.standing.replace(next);
         if let Stand::Live(link) = &old {
             link.break_off();
         }
@@ -366,8 +370,13 @@ impl Node {
         };
         self.note(change, StoreError::Unreachable);
         tracing::debug!(node = %self.address, incarnation = link.number, "connected");
+        let (run, is_primary) = (link.run(), link.server.is_primary);
+        let before = self.run.lock().unwrap_or_else(PoisonError::into_inner).replace(run.clone());
         self.stand(Stand::Live(Arc::new(link)));
         self.shared.nudge.notify_one();
+        if is_primary && before.is_some_and(|before| before != run) {
+            self.shared.upheavals.restarted(Primary { name: self.address.to_string(), run });
+        }
         true
     }
 
@@ -389,6 +398,15 @@ impl Node {
 }
 
 impl Stand {
+    /// What a caller gets; nothing while that is not known.
+    fn settled(&self) -> Option<Result<Arc<Link>, StoreError>> {
+        match self {
+            Self::Connecting => None,
+            Self::Live(link) => Some(Ok(link.clone())),
+            Self::Away(trouble) => Some(Err(*trouble)),
+        }
+    }
+
     fn standing(&self) -> Standing {
         match self {
             Self::Connecting => Standing::Connecting,
@@ -400,4 +418,4 @@ impl Stand {
 
 #[cfg(test)]
 #[path = "node_tests.rs"]
-mod tests;
+pub mod tests;

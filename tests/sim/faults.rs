@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::cluster::node::{Link, Standing};
+use crate::time::{pause, up_to};
 use crate::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub async fn storm(world: &World, kinds: &[Kind]) {
     // Each run has a few kinds of its own, so that they meet in many ways.
     let chosen: Vec<Kind> = kinds.iter().copied().filter(|_| rng.random_ratio(1, 2)).collect();
     while Instant::now() < world.ends {
-        sleep(Duration::from_millis(rng.random_range(20..500))).await;
+        pause(Duration::from_millis(rng.random_range(20..500))).await;
         if let Some(kind) = (!chosen.is_empty()).then(|| chosen[rng.random_range(0..chosen.len())]) {
             befall(world, kind, &mut rng).await;
         }
@@ -81,17 +82,17 @@ pub async fn storm(world: &World, kinds: &[Kind]) {
 async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
     let primaries = world.net.cluster().primaries();
     let node = primaries[rng.random_range(0..primaries.len())];
-    let pause = Duration::from_millis(rng.random_range(10..800));
+    let moment = Duration::from_millis(rng.random_range(10..800));
     match kind {
         Kind::Disconnect => world.net.cluster().disconnect(node),
         Kind::Hang => {
             world.net.cluster().stand(node, Standing::Hung);
-            sleep(pause).await;
+            pause(moment).await;
             world.net.cluster().stand(node, Standing::Up);
         }
         Kind::Cut => {
             world.net.cut(rng.random_range(0..world.sidecars.len()), node);
-            sleep(pause).await;
+            pause(moment).await;
             world.net.mend_all();
         }
         Kind::Evict => {
@@ -105,27 +106,27 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
         }
         Kind::Full => {
             world.net.cluster().nodes[node].server.is_full = true;
-            sleep(pause).await;
+            pause(moment).await;
             world.net.cluster().nodes[node].server.is_full = false;
         }
         Kind::Move => move_slot(world, rng).await,
         Kind::HandOver => hand_over(world, node, rng),
         Kind::Fail => {
             world.net.cluster().kill(node);
-            sleep(pause).await;
+            pause(moment).await;
             succeed(world, node, Duration::ZERO, rng);
-            sleep(Duration::from_millis(rng.random_range(0..600))).await;
+            pause(up_to(rng, 600)).await;
             world.net.cluster().restart(node);
         }
         Kind::FailHung => {
             world.net.cluster().stand(node, Standing::Hung);
-            sleep(pause).await;
+            pause(moment).await;
             let wakes = Duration::from_millis(rng.random_range(0..300));
             succeed(world, node, wakes + Duration::from_millis(rng.random_range(0..30)), rng);
-            sleep(wakes).await;
+            pause(wakes).await;
             world.net.cluster().stand(node, Standing::Up);
         }
-        Kind::Isolate => isolate(world, node, pause, rng).await,
+        Kind::Isolate => isolate(world, node, moment, rng).await,
         Kind::Lag => {
             let mut cluster = world.net.cluster();
             for replica in cluster.replicas_of(node) {
@@ -135,7 +136,7 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
         }
         Kind::Restart => {
             world.net.cluster().kill(node);
-            sleep(pause / 4).await;
+            pause(moment / 4).await;
             world.net.cluster().restart(node);
         }
         Kind::Save => world.net.cluster().save(),
@@ -164,9 +165,9 @@ async fn isolate(world: &World, primary: usize, notices: Duration, rng: &mut Std
             cluster.set_link(replica, Link::Cut);
         }
     }
-    sleep(notices).await;
+    pause(notices).await;
     world.net.cluster().stand(primary, Standing::Alone);
-    sleep(Duration::from_millis(rng.random_range(0..200))).await;
+    pause(up_to(rng, 200)).await;
     succeed(world, primary, Duration::from_millis(rng.random_range(0..500)), rng);
 }
 
@@ -181,9 +182,9 @@ async fn move_slot(world: &World, rng: &mut StdRng) {
         (slot, others[rng.random_range(0..others.len())])
     };
     world.net.cluster().begin_move(slot, to);
-    sleep(Duration::from_millis(rng.random_range(0..200))).await;
+    pause(up_to(rng, 200)).await;
     while world.net.cluster().move_key(slot) {
-        sleep(Duration::from_millis(rng.random_range(0..60))).await;
+        pause(up_to(rng, 60)).await;
     }
     // What is written between the last key and the end has to move as well; the end leaves no time for more.
     let mut cluster = world.net.cluster();

@@ -13,8 +13,8 @@
 //! real       holds `redis` against a real server
 //! ```
 //!
-//! `cargo test --test sim` runs a thousand seeds; `SEED=17 cargo test --test sim one_seed -- --nocapture` repeats one and
-//! prints all of it. What it covers and cannot see: docs/consistency/simulation.md.
+//! `cargo test --test sim` runs every seed. Where one fails it says which; `SEED=17 cargo test --test sim <name> --
+//! --nocapture` repeats it and tells all of it. What this covers and cannot see: docs/consistency/simulation.md.
 
 mod checker;
 mod cluster;
@@ -27,4 +27,5 @@ mod redis;
 mod runs;
 mod sidecar;
 mod source;
+mod time;
 mod world;

@@ -16,12 +16,12 @@ use hydrant::tasks::Tasks;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::node::Standing;
 use crate::cluster::{Answer, Cluster, EPOCH, Session};
 use crate::redis::wire::{Reply, Words, take_command};
+use crate::time::pause;
 
 /// Between looks at something that is blocked.
 const LOOK: Duration = Duration::from_millis(10);
@@ -146,7 +146,7 @@ impl Net {
     /// Returns when something can go from the sidecar to the node.
     async fn passable(&self, sidecar: usize, node: usize) {
         while self.is_cut(sidecar, node) || self.cluster().nodes[node].standing == Standing::Hung {
-            sleep(LOOK).await;
+            pause(LOOK).await;
         }
     }
 }
@@ -155,10 +155,10 @@ impl Dial for WayOut {
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, Result<Box<dyn Stream>, ConnectError>> {
         async move {
             let refused = || ConnectError::Dial(std::io::ErrorKind::ConnectionRefused.into());
-            sleep(self.net.delay()).await;
+            pause(self.net.delay()).await;
             let node = self.net.cluster().node_at(to).ok_or_else(refused)?;
             while self.net.is_cut(self.sidecar, node) {
-                sleep(LOOK).await;
+                pause(LOOK).await;
             }
             let life = {
                 let cluster = self.net.cluster();
@@ -207,7 +207,7 @@ impl Connection {
             let mut buffer = [0; 4_096];
             let Ok(count @ 1..) = stream.read(&mut buffer).await else { return };
             inbox.extend_from_slice(&buffer[..count]);
-            sleep(self.net.delay()).await;
+            pause(self.net.delay()).await;
             while let Some(words) = take_command(&mut inbox) {
                 self.net.passable(self.sidecar, self.node).await;
                 let fate = self.net.fate();
@@ -229,11 +229,11 @@ impl Connection {
                     return;
                 }
                 if self.net.steps_aside() {
-                    sleep(self.net.delay()).await;
+                    pause(self.net.delay()).await;
                 }
             }
             if !outbox.is_empty() {
-                sleep(self.net.delay()).await;
+                pause(self.net.delay()).await;
                 self.net.passable(self.sidecar, self.node).await;
                 // Somebody who hung up misses the reply; what else was sent still counts.
                 let _ = stream.write_all(&outbox).await;
@@ -265,7 +265,7 @@ impl Connection {
                     return Reply::count(reached);
                 }
             }
-            sleep(WAIT_LOOK).await;
+            pause(WAIT_LOOK).await;
         }
     }
 

@@ -15,12 +15,14 @@ use tempfile::TempDir;
 use crate::redis::lua::Engine;
 use crate::redis::server::Server;
 use crate::redis::wire::Words;
-use crate::world::{self, Scenario};
+use crate::world::{self, Removes, Scenario};
 use crate::{defects, faults};
 
 /// Command sequences of so many commands each.
 const SEQUENCES: u64 = 40;
 const LENGTH: usize = 250;
+const LIBRARY: &str = "hydrant_v2";
+const FUNCTIONS: &[&str] = &["claim", "commit", "commit_ruled", "absent", "abort", "register", "replace", "weed"];
 /// Two clocks, and the time that a command is under way.
 const CLOCKS: i64 = 2_000;
 
@@ -30,6 +32,16 @@ fn the_simulated_server_answers_as_a_real_one() {
     for seed in 0..SEQUENCES {
         compare(seed, &mut real.connect());
     }
+}
+
+#[test]
+fn every_function_that_ships_is_compared() {
+    let library = Engine::new().library(&shipped_library()).expect("a good library");
+    let mut shipped: Vec<String> = library.functions.into_keys().collect();
+    let mut compared: Vec<String> = FUNCTIONS.iter().map(|name| format!("{}_{name}", library.name)).collect();
+    shipped.sort();
+    compared.sort();
+    assert_eq!(shipped, compared);
 }
 
 fn compare(seed: u64, real: &mut Connection) {
@@ -43,10 +55,10 @@ fn compare(seed: u64, real: &mut Connection) {
     let last = KEYS.iter().flat_map(|key| dump(key));
     for command in first.into_iter().chain(random).chain(last) {
         fake.keys.now = unix_millis();
-        let theirs = real.ask(&command);
+        let theirs = by_name(real.ask(&command));
         let mut ours = Vec::new();
         fake.execute(&mut engine, &command).expect("a command that is known").encode(&mut ours);
-        let ours = redis::parse_redis_value(&ours).expect("a good reply");
+        let ours = by_name(redis::parse_redis_value(&ours).expect("a good reply"));
         let shown = command.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
         log.push(shown);
         let story = || log.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
@@ -56,19 +68,27 @@ fn compare(seed: u64, real: &mut Connection) {
 
 /// The library as a sidecar loads it.
 fn shipped_library() -> Vec<u8> {
-    world::loaded_library(Scenario { name: "library", faults: faults::NONE, dress: defects::none })
+    world::loaded_library(Scenario {
+        name: "library",
+        faults: faults::NONE,
+        dress: defects::none,
+        removes: Removes::Plainly,
+    })
 }
 
 /// Keys of every type, so that commands also meet the wrong one.
 const KEYS: &[&str] = &["k1", "k2", "k3", "user:1"];
 
 fn dump(key: &str) -> Vec<Words> {
-    let guard = guard_of(key);
+    let [guard, index, tombstone] = [Sibling::Guard, Sibling::Index, Sibling::Tombstone].map(|kind| sibling(key, kind));
     [
         vec!["TYPE", key],
         vec!["GET", key],
         vec!["PTTL", key],
-        vec!["GET", guard.as_str()],
+        vec!["GET", &guard],
+        vec!["ZRANGE", &index, "0", "-1", "WITHSCORES"],
+        vec!["ZRANGE", &tombstone, "0", "-1", "WITHSCORES"],
+        vec!["ZRANGE", "tag", "0", "-1", "WITHSCORES"],
         vec!["HGETALL", key],
         vec!["ZRANGE", key, "0", "-1", "WITHSCORES"],
         vec!["XRANGE", key, "-", "+"],
@@ -86,7 +106,7 @@ fn random_command(rng: &mut StdRng) -> Words {
     let bound = |rng: &mut StdRng| of(rng, &["-inf", "+inf", "1", "(1", "2.5", "(2.5", "-3"]);
     let life = |rng: &mut StdRng| of(rng, &["100000", "500000"]);
     let key = key.to_owned();
-    let command: Vec<String> = match rng.random_range(0..28) {
+    let command: Vec<String> = match rng.random_range(0..36) {
         0 => vec!["SET".into(), key, value(rng)],
         1 => vec!["SET".into(), key, value(rng), of(rng, &["NX", "XX", "KEEPTTL", "GET"])],
         2 => vec!["SET".into(), key, value(rng), of(rng, &["NX", "XX"]), "PX".into(), life(rng)],
@@ -126,6 +146,7 @@ fn random_command(rng: &mut StdRng) -> Words {
             "COUNT".into(),
             "1000".into(),
         ],
+        26 => return random_mark(rng, &key),
         _ => return random_function(rng, &key),
     };
     command.into_iter().map(String::into_bytes).collect()
@@ -133,25 +154,47 @@ fn random_command(rng: &mut StdRng) -> Words {
 
 /// A function of the library with arguments that often belong together.
 fn random_function(rng: &mut StdRng, key: &str) -> Words {
-    let guard = guard_of(key);
-    let token = ["caaaaaaaaaaaaaaaa100000", "cbbbbbbbbbbbbbbbb100000"][rng.random_range(0..2)];
-    let stood = match rng.random_range(0..3) {
-        0 => crate::redis::lua::sha1_hex(b"a"),
-        1 => crate::redis::lua::sha1_hex(b"7"),
-        _ => String::new(),
+    let [guard, index, tombstone] = [Sibling::Guard, Sibling::Index, Sibling::Tombstone].map(|kind| sibling(key, kind));
+    let mut of = |choices: &[&str]| choices[rng.random_range(0..choices.len())].to_owned();
+    let token = of(&["caaaaaaaaaaaaaaaa100000", "cbbbbbbbbbbbbbbbb100000"]);
+    let stood = of(&["", &crate::redis::lua::sha1_hex(b"a"), &crate::redis::lua::sha1_hex(b"7")]);
+    let (value, life) = (of(&["a", "b", "7"]), "100000");
+    let (version, flag, lag) = (of(&["", "1", "2"]), of(&["", "1"]), of(&["", "50000", "200000"]));
+    let mark = of(&["nnnnnnnnnnnnnnnn", "mmmmmmmmmmmmmmmm"]);
+    let name = FUNCTIONS[rng.random_range(0..FUNCTIONS.len())];
+    let rest: Vec<&str> = match name {
+        "claim" => vec!["2", &guard, key, &token, life, ["-1", "0", "300000"][rng.random_range(0..3)]],
+        "commit" => vec!["2", &guard, key, &token, &stood, &value, life],
+        "commit_ruled" => vec![
+            "4", &guard, key, &index, &tombstone, &token, &stood, &value, life, &version, &flag, &lag, "1", life, "3",
+            "60000", "2", "alias:1", "alias:2", "alias:3", "alias:4",
+        ],
+        "absent" => vec!["3", &guard, key, &tombstone, &token, &stood, life, &flag, &lag],
+        "abort" => vec!["1", &guard, &token],
+        "register" => vec!["2", "tag", "gone", key, life, "60000", "16"],
+        "replace" => vec!["3", key, &guard, &tombstone, &value, life, "2", &mark, life],
+        "weed" => vec!["3", key, &guard, &tombstone, &mark],
+        name => panic!("say with which arguments to compare {name}"),
     };
-    let value = ["a", "b", "7"][rng.random_range(0..3)];
-    let renew = ["-1", "0", "300000"][rng.random_range(0..3)];
-    match rng.random_range(0..5) {
-        0 | 1 => words(&["FCALL", "hydrant_v1_claim", "2", &guard, key, token, "100000", renew]),
-        2 => words(&["FCALL", "hydrant_v1_commit", "2", &guard, key, token, &stood, value, "100000"]),
-        3 => words(&["FCALL", "hydrant_v1_absent", "2", &guard, key, token, &stood, "100000"]),
-        _ => words(&["FCALL", "hydrant_v1_abort", "1", &guard, token]),
-    }
+    words(&[&["FCALL", &format!("{LIBRARY}_{name}")], &rest[..]].concat())
 }
 
-fn guard_of(key: &str) -> String {
-    String::from_utf8(Key::new(key.to_owned()).expect("a good key").sibling(Sibling::Guard)).expect("text")
+/// The marks that an invalidation leaves, as plain commands.
+fn random_mark(rng: &mut StdRng, key: &str) -> Words {
+    let tombstone = sibling(key, Sibling::Tombstone);
+    let commands: [&[&str]; 6] = [
+        &["ZREMRANGEBYSCORE", &tombstone, "-1", "-1"],
+        &["ZADD", &tombstone, "100000", "l", "-1", "nnnnnnnnnnnnnnnnn"],
+        &["ZADD", &tombstone, "100000", "l", "-1", "nmmmmmmmmmmmmmmmm", "-2", "u"],
+        &["ZADD", &tombstone, "GT", "2", "f"],
+        &["PEXPIRE", &tombstone, "100000"],
+        &["DEL", &tombstone],
+    ];
+    words(commands[rng.random_range(0..commands.len())])
+}
+
+fn sibling(key: &str, kind: Sibling) -> String {
+    String::from_utf8(Key::new(key.to_owned()).expect("a good key").sibling(kind)).expect("text")
 }
 
 /// Equal but for what two clocks, an unordered answer or the words of an error may differ in.
@@ -162,16 +205,34 @@ fn alike(command: &Words, ours: &Value, theirs: &Value) -> bool {
             let is_time = matches!(command[0].as_slice(), b"PTTL" | b"FCALL") && *ours > 2 && *theirs > 2;
             ours == theirs || (is_time && (ours - theirs).abs() < CLOCKS) || is_an_age(command, *ours, *theirs)
         }
+        // A score that is a time.
+        (Value::Double(ours), Value::Double(theirs)) => {
+            ours == theirs || (*ours > 1e12 && (ours - theirs).abs() < CLOCKS as f64)
+        }
         (Value::Array(_), Value::Array(_)) if command[0].ends_with(b"SCAN") => sorted(ours) == sorted(theirs),
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| alike(command, ours, theirs))
+        }
         _ => ours == theirs,
+    }
+}
+
+/// Members whose scores are times, by name: two servers may put those of one millisecond in either order.
+fn by_name(reply: Value) -> Value {
+    let is_timed = |member: &Value| matches!(member, Value::Array(pair) if matches!(pair[..], [_, Value::Double(time)] if time > 1e12));
+    match reply {
+        Value::Array(mut members) if members.iter().any(is_timed) => {
+            members.sort_by_key(|member| format!("{member:?}").split(',').next().map(str::to_owned));
+            Value::Array(members)
+        }
+        reply => reply,
     }
 }
 
 /// How long ago another claim was taken: a few milliseconds in one, none in the other.
 fn is_an_age(command: &Words, ours: i64, theirs: i64) -> bool {
-    command.get(1).is_some_and(|name| name.ends_with(b"_claim"))
-        && (0..CLOCKS).contains(&ours)
-        && (0..CLOCKS).contains(&theirs)
+    let is_claim = command.get(1).is_some_and(|name| name.ends_with(b"_claim"));
+    is_claim && (0..CLOCKS).contains(&ours) && (0..CLOCKS).contains(&theirs)
 }
 
 fn sorted(page: &Value) -> Vec<String> {

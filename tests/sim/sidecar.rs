@@ -8,11 +8,13 @@ use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
 use hydrant::domain::catalog::Catalog;
 use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::random::Random;
+use hydrant::domain::removal::{Erasure, Removal};
 use hydrant::domain::source::Source;
-use hydrant::domain::store::{ClaimMode, Store};
+use hydrant::domain::store::{ClaimMode, Confirmed, Store};
 use hydrant::domain::switch::Switch;
 use hydrant::domain::template::{Ids, Params, Template};
 use hydrant::domain::trace::TraceContext;
@@ -27,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::net::{Net, WayOut};
 use crate::source::Origin;
+use crate::world::Removes;
 
 /// The longest life of one fill's attempt.
 pub const CLAIM_LIFE: Duration = Duration::from_secs(1);
@@ -59,7 +62,8 @@ impl Sidecar {
         let seeds = net.cluster().nodes.iter().map(|node| node.address.clone()).collect();
         let store = build_over(way, config(seeds, replicas), &tasks, random.clone(), metrics);
         let fills = hydrant::fill::metrics::Metrics::register(&mut registry);
-        let limits = hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
+        let limits =
+            hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
         let filler = Filler::new(dress(store.clone()), limits, random.clone(), fills);
         Self {
             index,
@@ -84,6 +88,20 @@ impl Sidecar {
             deadline: Instant::now() + Duration::from_millis(1_500),
         };
         self.filler.fill(job).await.outcome
+    }
+}
+
+impl Sidecar {
+    /// Answers whether it may be acknowledged.
+    pub async fn remove(&self, key: &Key, removes: Removes) -> bool {
+        match removes {
+            Removes::Plainly => self.store.remove(std::slice::from_ref(key)).await.is_ok(),
+            Removes::Confirmed => {
+                let erasure = Erasure { key: key.clone(), has_index: false, mark: None };
+                let erased = self.store.erase(&[erasure]).await;
+                erased.keys.iter().all(Result::is_ok) && erased.confirmation.await == Confirmed::Yes
+            }
+        }
     }
 }
 
@@ -139,10 +157,10 @@ fn user() -> Draft {
         }),
         ttl: Ttl::new(Duration::from_secs(3), 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        version: None,
+        soft: None,
         writers: Writers::Hydrant,
         tags: Vec::new(),
         secret: false,
-        soft: None,
-        version: None,
     }
 }

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use hydrant::domain::source::{FetchAsk, FetchError, Fetched, Source};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+
+use crate::time::pause;
 
 pub struct Origin(Mutex<State>);
 
@@ -79,10 +81,10 @@ impl Source for Origin {
             let path = load.path.path(&ask.member.params).expect("renders");
             let id = path.rsplit('/').next().expect("an id").to_owned();
             let work = async {
-                sleep(self.delay()).await;
+                pause(self.delay()).await;
                 // The row as it is at this moment; the answer is on its way for a while.
                 let body = self.body(&id);
-                sleep(self.delay()).await;
+                pause(self.delay()).await;
                 body
             };
             tokio::time::timeout(ask.deadline.saturating_duration_since(Instant::now()), work)

@@ -10,13 +10,14 @@ use hydrant::remote::store::Remote;
 use hydrant::tasks::Tasks;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::cluster::{Cluster, Rules, WaitsFor};
 use crate::faults;
 use crate::net::{Net, Weather};
 use crate::sidecar::Sidecar;
 use crate::source::Origin;
+use crate::time::{pause, up_to};
 
 /// How a kind of run is: what takes part and what may happen.
 #[derive(Clone, Copy)]
@@ -24,6 +25,16 @@ pub struct Scenario {
     pub name: &'static str,
     pub faults: &'static [faults::Kind],
     pub dress: fn(Arc<Remote>) -> Arc<dyn Store>,
+    pub removes: Removes,
+}
+
+/// How a change is made known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removes {
+    /// Removed from the primaries, and acknowledged.
+    Plainly,
+    /// Acknowledged once the replicas are known to have it.
+    Confirmed,
 }
 
 /// What came of one run.
@@ -45,6 +56,15 @@ pub struct Counts {
     pub seen: u64,
 }
 
+impl Counts {
+    pub fn add(&mut self, other: Self) {
+        self.commands += other.commands;
+        self.filled += other.filled;
+        self.acknowledged += other.acknowledged;
+        self.seen += other.seen;
+    }
+}
+
 const SHARDS: usize = 2;
 const SIDECARS: usize = 3;
 const MEMBERS: usize = 3;
@@ -54,11 +74,15 @@ const STORM: Duration = Duration::from_secs(4);
 /// after five seconds.
 const CALM: Duration = Duration::from_secs(6);
 
+/// Virtual time after the storm in which an invalidation must have been carried out.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 pub struct World {
     pub seed: u64,
     pub net: Arc<Net>,
     pub origin: Arc<Origin>,
     pub sidecars: Vec<Sidecar>,
+    removes: Removes,
     pub ends: Instant,
 }
 
@@ -83,15 +107,16 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
         tasks.finish(async move { faults::storm(&storm, scenario.faults).await }).await.expect("the storm ends");
         world.net.set_weather(Weather::CALM);
         world.origin.calm_down();
+        let mut problems = Vec::new();
         for writer in writers {
-            writer.await.expect("a writer ends");
+            problems.extend(writer.await.expect("a writer ends"));
         }
         let mut counts = Counts::default();
         for lane in filled {
             counts.filled += lane.await.expect("a lane of fills ends");
         }
-        sleep(CALM).await;
-        let mut problems = world.end_well().await;
+        pause(CALM).await;
+        problems.extend(world.end_well().await);
         let mut cluster = world.net.cluster();
         problems.extend(cluster.checker.violations.clone());
         problems.extend(cluster.unknown.iter().map(|name| format!("the simulated Redis does not know: {name}")));
@@ -139,7 +164,7 @@ impl World {
         let sidecars = (0..SIDECARS)
             .map(|index| Sidecar::start(index, seed, &net, &origin, replicas as u8, scenario.dress))
             .collect();
-        Self { seed, net, origin, sidecars, ends: Instant::now() + STORM }
+        Self { seed, net, origin, sidecars, removes: scenario.removes, ends: Instant::now() + STORM }
     }
 
     pub fn rng(&self, lane: u64) -> StdRng {
@@ -176,12 +201,12 @@ impl World {
             };
             let outcome = self.sidecar(&mut rng).fill(&id, mode).await;
             filled += u64::from(outcome == Outcome::Filled);
-            sleep(Duration::from_millis(rng.random_range(0..60))).await;
+            pause(up_to(&mut rng, 60)).await;
         }
         filled
     }
 
-    async fn write_on(&self, lane: u64) {
+    async fn write_on(&self, lane: u64) -> Vec<String> {
         let mut rng = self.rng(100 + lane);
         while Instant::now() < self.ends {
             let id = id(rng.random_range(0..MEMBERS));
@@ -191,15 +216,19 @@ impl World {
             // Until somebody who lives has done it, through whichever sidecar.
             loop {
                 let sidecar = self.sidecar(&mut rng);
-                let removed = sidecar.store.remove(std::slice::from_ref(&key)).await.is_ok();
+                let removed = sidecar.remove(&key, self.removes).await;
                 if removed && !self.net.is_dead(sidecar.index) {
                     break;
                 }
-                sleep(Duration::from_millis(rng.random_range(0..100))).await;
+                if Instant::now() > self.ends + PATIENCE {
+                    return vec![format!("{key}: version {version} cannot be invalidated any more")];
+                }
+                pause(up_to(&mut rng, 100)).await;
             }
             self.acknowledge(&key, version);
-            sleep(Duration::from_millis(rng.random_range(0..120))).await;
+            pause(up_to(&mut rng, 120)).await;
         }
+        Vec::new()
     }
 
     fn acknowledge(&self, key: &Key, version: u64) {

@@ -102,7 +102,7 @@ impl Cluster {
         }
     }
 
-    fn follow_anew(&mut self, replica: usize, of: usize, when: u64) {
+    pub(super) fn follow_anew(&mut self, replica: usize, of: usize, when: u64) {
         let link = match self.nodes[replica].role {
             Role::Replica { link, .. } => link,
             Role::Primary => Link::Up { lag: 1 },

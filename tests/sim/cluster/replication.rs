@@ -69,7 +69,7 @@ impl Cluster {
         self.rumours = rumours;
     }
 
-    /// A node learns a table. A primary that owns nothing any more becomes its heir's replica.
+    /// A node learns a table. Where its primary owns nothing any more, or it was that itself, it follows the heir.
     fn hear(&mut self, index: usize, table: Arc<Table>, now: u64) {
         if table.epoch <= self.nodes[index].view.epoch {
             return;
@@ -80,16 +80,18 @@ impl Cluster {
         if self.nodes[index].standing == Standing::Alone {
             self.nodes[index].standing = Standing::Up;
         }
-        if self.nodes[index].is_primary() && !table.owns_any(index) {
-            let heir = old.ranges.iter().find(|range| range.owner == index).map(|range| table.owner(range.first));
-            if let Some(heir) = heir {
-                self.note(|| format!("node {index} has become a replica of {heir}"));
-                let node = &mut self.nodes[index];
-                node.stream.clear();
-                node.role = Role::Replica { of: heir, follows: Follows::CopyAt(now + 20), link: Link::Up { lag: 1 } };
+        let master = match self.nodes[index].role {
+            Role::Primary => index,
+            Role::Replica { of, .. } => of,
+        };
+        let heir = old.ranges.iter().find(|range| range.owner == master).map(|range| table.owner(range.first));
+        match heir.filter(|heir| *heir != index && !table.owns_any(master)) {
+            Some(heir) => {
+                self.note(|| format!("node {index} becomes a replica of {heir}"));
+                self.nodes[index].stream.clear();
+                self.follow_anew(index, heir, now + 20);
             }
-        } else {
-            self.drop_foreign_keys(index);
+            None => self.drop_foreign_keys(index),
         }
     }
 
