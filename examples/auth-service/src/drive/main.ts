@@ -99,6 +99,7 @@ async function withCache(): Promise<void> {
   const large = await redis.exists(profile.byUserId(id));
   check('one over 1 MiB is served and not cached', large === 0);
   await api('PUT', `${V1}/profile`, person.accessToken, { bio: 'Sails' });
+  check('a small one after it is', (await redis.get(profile.byUserId(id)))?.includes('Sails') === true);
 
   console.log('  -- by pattern');
   for (const provider of ['github', 'apple', 'google']) {
