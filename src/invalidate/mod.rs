@@ -12,7 +12,7 @@ pub mod jobs;
 pub mod metrics;
 mod note;
 mod preview;
-mod recent;
+pub mod recent;
 mod record;
 mod refill;
 pub mod request;

@@ -22,8 +22,8 @@ impl Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
             claim_life: self.config.claim_life,
-            clock: self.means.clock,
             random: self.means.random.clone(),
+            recent: self.recent.clone(),
             forget: self.forget.clone(),
         }
     }

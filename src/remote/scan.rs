@@ -40,7 +40,12 @@ pub async fn scan(remote: &Remote, step: ScanStep<'_>) -> Result<ScanPage, Store
     let command: [&[u8]; 6] =
         [b"SCAN", cursor.as_bytes(), b"MATCH", step.pattern.as_bytes(), b"COUNT", count.as_bytes()];
     let reply = accepted(node.call_on(&link, Op::Scan, Request::one(&command)).await?)?;
-    read(reply).ok_or(StoreError::Refused(Refusal::Other))
+    let page = read(reply).ok_or(StoreError::Refused(Refusal::Other))?;
+    if page.next.is_none() {
+        // Whoever has gone through it wants to know whether keys moved meanwhile.
+        remote.topology.nudge();
+    }
+    Ok(page)
 }
 
 /// The next cursor and the keys; a cursor of 0 ends it.
