@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! world      one run: sidecars fill and invalidate, things go wrong, then it must end well
+//!   writers  who change members at the source, and say so until it is acknowledged
 //!   sidecar  the real `remote`, `fill` and so on, each with its own randomness
 //!   source   the system of record: members with versions
 //!   faults   what happens to the cluster
@@ -19,6 +20,7 @@
 mod checker;
 mod cluster;
 mod defects;
+mod entity;
 mod faults;
 mod log;
 mod net;
@@ -29,3 +31,4 @@ mod sidecar;
 mod source;
 mod time;
 mod world;
+mod writers;

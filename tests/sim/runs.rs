@@ -12,14 +12,21 @@ const FILLS: Scenario =
 const FAILOVERS: Scenario =
     Scenario { name: "failovers", faults: faults::FAILOVERS, removes: Removes::Confirmed, ..FILLS };
 
+const FLOW: Scenario = Scenario { name: "flow", faults: faults::ALL, removes: Removes::ByFlow, ..FILLS };
+
+#[test]
+fn what_was_invalidated_stays_so_whatever_happens_by_the_flow() {
+    hold(FLOW, 100);
+}
+
 #[test]
 fn what_was_removed_does_not_come_back() {
-    hold(FILLS, 300);
+    hold(FILLS, 100);
 }
 
 #[test]
 fn what_replicas_have_confirmed_survives_failovers() {
-    hold(FAILOVERS, 300);
+    hold(FAILOVERS, 100);
 }
 
 #[test]

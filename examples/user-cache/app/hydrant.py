@@ -31,10 +31,10 @@ class Hydrant:
         except grpc.aio.AioRpcError as error:
             log.warning("prehydrate: %s: %s", error.code().name, error.details())
 
-    async def invalidate(self, user_id: int, aliases: list[tuple[str, str]], reason: str) -> bool:
+    async def invalidate(self, user_id: int, aliases: list[tuple[str, str]], reason: str) -> str:
         """Removes the user and these aliases, and what Hydrant knows of besides. Call it after the commit.
 
-        True: gone, or on record and sure to go. False: nothing was promised.
+        `done`: all gone. `pending`: on record, and sure to go. `unheard`: nothing was promised.
         """
         target = invalidate_pb2.MemberTarget(
             member=member_pb2.Member(entity="user", params={"id": str(user_id)}),
@@ -47,7 +47,10 @@ class Hydrant:
             answer = await self.calls.Invalidate(request, timeout=0.5)
         except grpc.aio.AioRpcError as error:
             log.warning("invalidate: %s: %s", error.code().name, error.details())
-            return False
+            return "unheard"
         if answer.HasField("pending"):
             log.warning("invalidate: pending as job %s", answer.pending.job_id)
-        return True
+        return answer.WhichOneof("state")
+
+    def is_connected(self) -> bool:
+        return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant::app::not_yet::NotYet;
 use hydrant::domain::clock::Clock;
+use hydrant::domain::declared_version::DeclaredVersion;
+use hydrant::domain::entity::{Alias, AliasValue, Draft};
 use hydrant::domain::phase::{self, Phase};
+use hydrant::domain::projection::paths::Place;
 use hydrant::domain::random::Random;
 use hydrant::domain::switch::Switch;
+use hydrant::domain::template::Template;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::grpc::listen::Listeners;
@@ -65,7 +68,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Serves the entities `user`, the subject's own, and `role`, everybody's.
+    /// Serves the entities `user`, the subject's own, `role`, everybody's, and `account`, which has an alias and a version.
     pub async fn start(self) -> Running {
         let Self { limits, drain, socket, source } = self;
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
@@ -101,7 +104,7 @@ async fn flows(
     registry: &mut Registry,
 ) -> (Prehydrate, Invalidate) {
     let live = Live::new(Settings {
-        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role")])),
+        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
         sources: BTreeMap::from([(name("backend"), source as _)]),
     });
@@ -110,10 +113,9 @@ async fn flows(
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
     let invalidate = {
-        let removal = Arc::new(NotYet::default());
         let journal = Arc::new(MemoryJournal::default());
         let store = Arc::new(store.clone());
-        let hands = Hands { store, removal, journal, filler: filler.clone() };
+        let hands = Hands { removal: store.clone(), store, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(registry);
         let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
         let means = Means { live, tasks, clock: Clock::System, random, metrics };
@@ -126,6 +128,17 @@ async fn flows(
     let habits = Arc::new(MemoryHabits::default());
     let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
     (prehydration::start(config, parts, tasks, random, registry), invalidate)
+}
+
+fn account() -> Draft {
+    let alias = Alias {
+        name: name("email"),
+        key: Template::for_key("account:email:{email}").expect("a good template"),
+        value: AliasValue::Id,
+        from: None,
+    };
+    let version = DeclaredVersion::Number(Place::parse("$.rev").expect("a good place"));
+    Draft { aliases: vec![alias], version: Some(version), ..draft("account") }
 }
 
 impl Running {

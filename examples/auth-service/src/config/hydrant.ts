@@ -13,15 +13,14 @@ export interface AliasValue {
   params: Record<string, string>;
 }
 
-export type Target =
-  | {
-      member: {
-        member: Member;
-        knownAliases?: AliasValue[];
-        replacement?: { value: Buffer; version: { number: number } };
-      };
-    }
-  | { pattern: { pattern: string } };
+export interface MemberTarget {
+  member: Member;
+  knownAliases?: AliasValue[];
+  minVersion?: { number: number };
+  replacement?: { value: Buffer; version: { number: number } };
+}
+
+export type Target = { member: MemberTarget } | { pattern: { pattern: string } };
 
 export interface Invalidated {
   state: 'done' | 'pending' | 'preview';

@@ -87,6 +87,8 @@ async function withCache(): Promise<void> {
   check('and the next read has it', (await me()).body.email === 'ada@new.example');
   person.email = 'ada@new.example';
 
+  await checkClosedAccount();
+
   console.log('  -- update in place');
   const place = await api('PUT', `${V1}/profile`, person.accessToken, { bio: 'Sails on Sundays' });
   const kept = JSON.parse((await redis.get(profile.byUserId(id))) ?? '{}');
@@ -99,6 +101,7 @@ async function withCache(): Promise<void> {
   const large = await redis.exists(profile.byUserId(id));
   check('one over 1 MiB is served and not cached', large === 0);
   await api('PUT', `${V1}/profile`, person.accessToken, { bio: 'Sails' });
+  check('a small one after it is', (await redis.get(profile.byUserId(id)))?.includes('Sails') === true);
 
   console.log('  -- by pattern');
   for (const provider of ['github', 'apple', 'google']) {
@@ -161,6 +164,19 @@ async function withCache(): Promise<void> {
   );
   check('no cache error, and Hydrant answered every time', errors === 0 && withoutHydrant === 0);
   figures.person = person;
+}
+
+async function checkClosedAccount(): Promise<void> {
+  const bob = { email: 'bob@example.com', name: 'Bob', password: PASSWORD };
+  const { id } = (await api('POST', `${V1}/auth/register`, '', bob)).body;
+  const { accessToken } = (await api('POST', `${V1}/auth/login`, '', bob)).body;
+  await api('GET', `${V1}/profile`, accessToken);
+  const keys = [CacheKeys.user.byId(id), CacheKeys.user.byEmail(bob.email), CacheKeys.profile.byUserId(id)];
+  await eventually(async () => (await redis.exists(keys)) === keys.length);
+  const before = await redis.exists(keys);
+  await api('DELETE', `${V1}/users/me`, accessToken);
+  check('a closed account removes user, e-mail and profile in one call', before === 3 && !(await redis.exists(keys)));
+  check('and its token is refused at once', (await api('GET', `${V1}/auth/me`, accessToken)).status === 401);
 }
 
 /** A replacement that was on its way while a newer one overtook it. */

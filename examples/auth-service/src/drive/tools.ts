@@ -86,22 +86,27 @@ export async function commandsOf(act: () => Promise<unknown>): Promise<string[]>
   return seen.filter(({ source }) => theirs.includes(source)).map(({ command }) => command);
 }
 
-/** Every byte there is in Redis, as text, Hydrant's own keys included. */
+/** Every byte there is in Redis, Hydrant's own keys included, as text of one character for each byte. */
 export async function dump(): Promise<string> {
-  const read: Record<string, (key: string) => Promise<unknown>> = {
-    string: (key) => redis.get(key),
-    hash: (key) => redis.hgetall(key),
-    list: (key) => redis.lrange(key, 0, -1),
-    set: (key) => redis.smembers(key),
-    zset: (key) => redis.zrange(key, 0, -1, 'WITHSCORES'),
-    stream: (key) => redis.xrange(key, '-', '+'),
-    none: async () => '',
+  const read: Record<string, (key: Buffer) => Promise<unknown>> = {
+    string: (key) => redis.getBuffer(key),
+    hash: (key) => redis.hgetallBuffer(key),
+    list: (key) => redis.lrangeBuffer(key, 0, -1),
+    set: (key) => redis.smembersBuffer(key),
+    zset: (key) => redis.zrangeBuffer(key, 0, -1),
+    stream: (key) => redis.xrangeBuffer(key, '-', '+'),
+    none: async () => null,
   };
   const lines: string[] = [];
-  for await (const keys of redis.scanStream({ count: 1000 })) {
-    for (const key of keys) lines.push(`${key} ${JSON.stringify(await read[await redis.type(key)]!(key))}`);
+  for await (const keys of redis.scanBufferStream({ count: 1000 })) {
+    for (const key of keys) lines.push(flat([key, await read[await redis.type(key)]!(key)]));
   }
   return lines.join('\n');
+}
+
+function flat(reply: unknown): string {
+  if (Buffer.isBuffer(reply)) return reply.toString('latin1');
+  return reply && typeof reply === 'object' ? Object.entries(reply).flat().map(flat).join(' ') : String(reply);
 }
 
 export async function eventually(condition: () => Promise<boolean>, seconds = 5): Promise<boolean> {
