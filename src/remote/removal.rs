@@ -128,6 +128,10 @@ impl Removal for Remote {
         scan::scan(self, step).boxed()
     }
 
+    fn trim<'a>(&'a self, name: &'a [u8]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        scan::trim(self, name).boxed()
+    }
+
     fn upheavals(&self) -> broadcast::Receiver<Upheaval> {
         self.shared.upheavals.listen()
     }

@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slot_on_its_way_is_told_once_a_minute_until_it_has_moved() {
         let upheavals = Upheavals::new();
-        let mut heard = upheavals.told.subscribe();
+        let mut heard = upheavals.listen();
         let begun = Instant::now();
         for seconds in [0, 1, 59, 60] {
             upheavals.moving(7, begun + Duration::from_secs(seconds));

@@ -242,3 +242,25 @@ async fn a_primary_that_restarts_under_a_sweep_is_swept_again() {
     assert_eq!((ended.pass, ended.counts.removed), (3, 4));
     assert!(!exists(&server, "order:1") && !exists(&server, "order:2"));
 }
+
+#[tokio::test]
+async fn the_janitor_takes_out_what_ended_more_than_a_minute_ago() {
+    let (server, rig) = one_server().await;
+    let now = hydrant::domain::clock::Clock::System.unix().as_millis() as u64;
+    let (long_ago, just_now, later) = (now - 100_000, now - 30_000, now + 100_000);
+    let add = |set: &str, end: u64, member: &str| server.command(&["ZADD", set, &end.to_string(), member]);
+    for set in ["{user:id:1}:x", "hydrant:{test:3:tenant}:tag"] {
+        for number in 0..700 {
+            add(set, long_ago - number, &format!("ended:{number}"));
+        }
+        add(set, just_now, "ended just now");
+        add(set, later, "stands");
+    }
+    add("{user:id:2}:x", long_ago, "all of it");
+    add("app's own", long_ago, "not ours");
+    server.command(&["SET", "{of:another:type}:x", "v"]);
+    assert_eq!(hydrant::invalidate::janitor::round(&*rig.store).await, Ok(1_401));
+    let count = |set: &str| server.text(&["ZCARD", set]);
+    assert_eq!([count("{user:id:1}:x"), count("hydrant:{test:3:tenant}:tag"), count("app's own")], ["2", "2", "1"]);
+    assert!(!exists(&server, "{user:id:2}:x"), "an empty one goes");
+}
