@@ -14,6 +14,7 @@ use hydrant::fill::settings::{Live, Settings};
 use hydrant::invalidate::metrics::Metrics;
 use hydrant::invalidate::recent::Recent;
 use hydrant::invalidate::request::Mode;
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::sweep::{Progress, Spec, Tools, run};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
@@ -51,7 +52,15 @@ fn tools(removal: Arc<dyn Removal>) -> (Tools, Arc<Mutex<Vec<String>>>) {
     let told = forgotten.clone();
     let forget = Arc::new(move |keys: &[Key]| told.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
-    let tools = Tools { removal, live: live(), claim_life: CLAIM_LIFE, random: Random::from_seed(3), recent, forget };
+    let tools = Tools {
+        removal,
+        live: live(),
+        claim_life: CLAIM_LIFE,
+        rates: Rates::default(),
+        random: Random::from_seed(3),
+        recent,
+        forget,
+    };
     (tools, forgotten)
 }
 
