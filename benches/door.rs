@@ -11,6 +11,7 @@ mod support {
 
     pub mod catalog;
     pub mod door;
+    pub mod prehydration;
     pub mod stub;
 }
 

@@ -21,6 +21,7 @@ use crate::app::not_yet::NotYet;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
+use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
@@ -35,6 +36,7 @@ use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
 use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
@@ -84,10 +86,10 @@ impl App {
         let (tasks, deaths) = Tasks::new();
         let (phase, serving) = phase::channel();
         let mut registry = telemetry::metrics::registry(clock);
-        tracing::info!(version = VERSION, group, "starting");
+        tracing::info!(version = VERSION, group = %group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let Stores { store, removal, journal } = stores(store, &tasks, &random, &mut registry)?;
+        let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
         let settings = Live::new(sources.settings(&live)?);
@@ -99,11 +101,21 @@ impl App {
         let config = invalidate::Config { pod: pod(env), ..invalidate };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await?;
+        invalidate.start().await.context("the spool cannot be read")?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
-        let prehydrate =
-            Prehydrate::new(live.prehydrate, cookies, settings.clone(), filler, tasks.clone(), &random, plans);
+        let tools = prehydrate::Tools {
+            cookies,
+            live: settings.clone(),
+            filler,
+            habits,
+            group,
+            clock,
+            random: random.clone(),
+            tasks: tasks.clone(),
+            metrics: plans,
+        };
+        let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
@@ -179,6 +191,7 @@ struct Stores {
     store: Arc<dyn Store>,
     removal: Arc<dyn Removal>,
     journal: Arc<dyn Journal>,
+    habits: Arc<dyn Habits>,
 }
 
 fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
@@ -187,11 +200,12 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
             let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone())?);
-            Stores { removal: store.clone(), store, journal }
+            Stores { removal: store.clone(), habits: store.clone(), store, journal }
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
-            Stores { removal: Arc::new(NotYet::default()), store, journal: Arc::new(MemoryJournal::default()) }
+            let (journal, habits) = (Arc::new(MemoryJournal::default()), Arc::new(MemoryHabits::default()));
+            Stores { removal: Arc::new(NotYet::default()), store, journal, habits }
         }
     })
 }

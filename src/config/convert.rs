@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::file::{Enabled, Fill, Prehydrate};
+use super::file::{Enabled, Fill};
 use super::form::Formed;
 use super::problem::Problem;
 use super::secrets::{Secrets, Staged};
@@ -19,12 +19,13 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::secret::{Secret, SecretCell};
 use crate::domain::switch::Switch;
-use crate::{fill, prehydrate};
+use crate::fill;
 
 mod door;
 mod entity;
 mod identity;
 mod invalidate;
+mod prehydrate;
 mod source;
 mod store;
 
@@ -105,33 +106,6 @@ impl Context<'_> {
         // Without a group the whole is refused; what else depends on these settings is checked all the same.
         let group = group.map_or_else(String::new, |group| group.as_str().to_owned());
         Some(fill::Config { group, claim_life: claim_life.0, in_flight_bytes: in_flight_bytes.usize() })
-    }
-
-    fn prehydrate(&mut self, entities: &entity::Entities) -> Option<prehydrate::Config> {
-        let Prehydrate { always, deadline, in_flight, queue, items } = self.take(&["prehydrate"])?;
-        let mut names = Vec::new();
-        for (i, text) in always.iter().enumerate() {
-            let path = format!("prehydrate.always[{i}]");
-            let Some(name) = Name::new(text) else { continue };
-            // A broken entity has its own problems.
-            let Some(entity) = entities.get(&name) else { continue };
-            if entity.load().is_none() {
-                let problem = format!("`{name}` has no `load`: it cannot be filled");
-                self.problem(&path, problem, format!("say where it is loaded from: `entities.{name}.load`"));
-            } else if !entity.follows_from_subject() {
-                let problem = format!("which `{name}` is meant does not follow from the subject alone");
-                let hint = format!("bind every parameter of its key: `entities.{name}.bind`");
-                self.problem(&path, problem, hint);
-            } else if names.contains(&name) {
-                self.problem(&path, format!("`{name}` stands twice"), "keep one");
-            }
-            names.push(name);
-        }
-        if names.len() > items {
-            let problem = format!("{} entities are always filled, but a plan holds {items} items", names.len());
-            self.problem("prehydrate.items", problem, "raise it, or shorten `prehydrate.always`");
-        }
-        Some(prehydrate::Config { always: names, deadline: deadline.0, in_flight, queue: queue.0, items })
     }
 
     fn enabled(&mut self) -> Option<Switch> {

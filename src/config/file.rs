@@ -19,12 +19,14 @@ use crate::telemetry::LogFormat;
 pub mod entity;
 pub mod identity;
 pub mod invalidate;
+pub mod prehydrate;
 pub mod redis;
 pub mod source;
 
 use entity::Entity;
 use identity::Identity;
 use invalidate::Invalidate;
+use prehydrate::Prehydrate;
 use redis::Redis;
 use source::Source;
 
@@ -100,27 +102,6 @@ pub struct Enabled {
     /// Single entities on or off, by name. An entity that is not named is on.
     #[schemars(extend("x-declared" = "entities"))]
     pub entities: BTreeMap<String, bool>,
-}
-
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Prehydrate {
-    /// Entities filled at every login, whether a caller names them or not. Each must have a `load` and follow from the
-    /// subject alone.
-    #[schemars(extend("x-declared" = "entities"))]
-    pub always: Vec<String>,
-    /// The longest one plan may take, fetches and writes together.
-    #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
-    pub deadline: Span,
-    /// Plans under way at once.
-    #[schemars(range(min = 1, max = 65536))]
-    pub in_flight: usize,
-    /// The longest a plan may wait for its turn before it is shed.
-    #[schemars(extend("x-least" = "1ms", "x-most" = "10s"))]
-    pub queue: Span,
-    /// Items of one plan, besides those that a caller names.
-    #[schemars(range(min = 1, max = 256))]
-    pub items: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -215,20 +196,6 @@ pub struct Fill {
 impl Default for Enabled {
     fn default() -> Self {
         Self { all: true, percent: Percent(100), entities: BTreeMap::new() }
-    }
-}
-
-impl Default for Prehydrate {
-    fn default() -> Self {
-        Self {
-            always: Vec::new(),
-            // What a person waits for after a login, at most.
-            deadline: Span::secs(4),
-            in_flight: 512,
-            // A plan that waited longer would be done after the page it is for.
-            queue: Span::millis(200),
-            items: 16,
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::entity::Name;
+use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::{Template, TemplateError, is_param_name};
 
@@ -108,6 +109,7 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<PathTemplate>(),
         of::<TagTemplate>(),
         of::<Fact>(),
+        of::<Place>(),
         of::<Origin>(),
         of::<RedisAddress>(),
         of::<CredentialHeader>(),
@@ -235,6 +237,16 @@ impl Form for Fact {
                 _ => Err(Wrong::new("is not a fact of a subject", HINT)),
             },
         }
+    }
+}
+
+impl Form for Place {
+    const FORMAT: &'static str = "hydrant-place";
+    const KIND: &'static str = "place in an answer";
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        const HINT: &str = "`$`, then `.name` or `[0]` for each step: `$.data.items[0]`";
+        Self::parse(text).map_err(|_| Wrong::new("is not a place in an answer", HINT))
     }
 }
 

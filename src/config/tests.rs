@@ -74,7 +74,7 @@ fn the_example_loads_without_a_warning() {
     let Store::Redis(redis) = &config.store else { panic!("redis") };
     let auth = redis.auth.as_ref().expect("a password");
     assert_eq!(auth.password.get().expose(), "hunter2");
-    assert_eq!(config.live.catalog.entities().count(), 5);
+    assert_eq!(config.live.catalog.entities().count(), 6);
     let user = config.live.catalog.entity("user").expect("declared");
     assert_eq!(user.ttl().base().as_secs(), 900);
 }
@@ -135,8 +135,6 @@ entities:
   user:
     key: \"user:{id}\"
     class: critical
-    aliases: { email: { key: \"user:email:{email}\" } }
-    tags: [\"tenant:{tenant}\"]
     load: { source: api, get: \"/users/{id}\" }
     ttl: 5m
     fields: { allow: [id] }
@@ -151,8 +149,6 @@ entities:
         "sources.api.http.origin",
         "sources.idle",
         "entities.user.class",
-        "entities.user.aliases",
-        "entities.user.tags",
     ];
     assert_eq!(paths, expected, "{warnings:#?}");
     assert!(warnings.iter().all(|warning| warning.hint.is_some() && warning.place.is_some()));
@@ -249,7 +245,8 @@ mod any_input {
                 "group", "store", "redis", "redis.nodes", "redis.tls", "redis.breaker.failures", "enabled", "enabled.entities",
                 "enabled.entities.user", "sources", "sources.api", "sources.api.http.auth", "sources.api.http.auth.session",
                 "sources.api.http.auth.service", "entities", "entities.user", "entities.user.ttl", "entities.user.aliases",
-                "entities.user.aliases.email", "entities.user.bind", "entities.user.tags", "entities.user.fields", "prehydrate.always",
+                "entities.user.aliases.email", "entities.user.aliases.email.from", "entities.user.version", "entities.user.soft",
+                "sources.api.lag", "entities.user.bind", "entities.user.tags", "entities.user.fields", "prehydrate.always",
                 "listen.api", "listen.limits", "log.level", "workers", "local.bytes", "identity", "identity.cookie", "identity.cookie.keys",
                 "identity.cookie.keys.a", "identity.cookie.session", "identity.cookie.attributes",
             ]),

@@ -34,6 +34,24 @@ impl Pseudonym {
         Self(bytes)
     }
 
+    /// As it is written in keys: 32 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; BYTES];
+        if text.len() != 2 * BYTES {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
     /// One that was worked out before and written down.
     pub const fn from_bytes(bytes: [u8; BYTES]) -> Self {
         Self(bytes)
@@ -73,6 +91,16 @@ mod tests {
         for Vector { group, tenant, user, name } in vectors {
             let subject = Subject::new(user, None, tenant, Params::default()).expect("a subject");
             assert_eq!(Pseudonym::of(&group, &subject).to_string(), name, "{group}");
+        }
+    }
+
+    #[test]
+    fn a_name_reads_back() {
+        let name = Pseudonym::new("shop", None, "7");
+        assert_eq!(Pseudonym::parse(&name.to_string()), Some(name));
+        let digits = name.to_string();
+        for bad in ["", "7", &digits[1..], &digits.to_uppercase(), &format!("{digits}0"), &"g".repeat(32)] {
+            assert_eq!(Pseudonym::parse(bad), None, "{bad}");
         }
     }
 

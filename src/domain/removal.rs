@@ -149,6 +149,9 @@ pub struct ScanPage {
 pub enum Upheaval {
     /// These slots (from, to, both included) have another primary than before.
     Moved { slots: Vec<(u16, u16)> },
+    /// Met on its way to another primary: what was removed since the move began, which may be some time ago, may have a
+    /// copy that comes to light when the slot has moved.
+    Moving { slot: u16 },
     /// The primary lost its memory and may have brought back an older one.
     Restarted { primary: Primary },
 }

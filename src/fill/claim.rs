@@ -44,6 +44,12 @@ impl Filler {
         }
         Err(Filled::because(Outcome::InFlight, "another fill of this key is still running"))
     }
+
+    /// What a fill must not do (M8): hold its claim only from when its source has answered.
+    pub(super) async fn claim_late(&self, job: &Job, early: Box<dyn Claim>) -> Result<Box<dyn Claim>, Filled> {
+        give_back(early).await;
+        self.claim_until_settled(job).await
+    }
 }
 
 /// Gives a claim back. One that cannot be given back ends by itself; the fill's outcome is the same.

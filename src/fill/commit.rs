@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::domain::member_version::Version;
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::outcome::Written;
 use crate::domain::store::{Claim, Committed, Write};
 use crate::fill::aliases::{Named, give_up};
@@ -20,10 +21,10 @@ impl Filler {
         version: Option<Version>,
     ) -> Filled {
         let entity = &job.member.entity;
-        let named = self.claim_aliases(job, &value).await;
+        let mut named = self.claim_aliases(job, &value).await;
         let bytes = value.len();
         let write = Write {
-            value,
+            value: value.clone(),
             ttl: entity.ttl().draw(&self.random),
             rules: entity.rules(version),
             aliases: named.iter().map(Named::key).cloned().collect(),
@@ -41,6 +42,10 @@ impl Filler {
                 };
             }
         };
+        if mutant::on(Mutant::M4AliasClaimedLate) {
+            give_up(named).await;
+            named = self.claim_aliases(job, &value).await;
+        }
         let written = Written { bytes, ttl: landing.ttl };
         self.metrics.value_written(entity, bytes);
         // An alias may not outlive the member it leads to: what has passed since then is taken off.

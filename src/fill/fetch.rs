@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::domain::budget::Meter;
 use crate::domain::entity::Load;
 use crate::domain::member_version::Version;
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::outcome::Outcome;
 use crate::domain::source::{FetchAsk, FetchError, Fetched, Source};
 use crate::domain::store::{Claim, Confirmed};
@@ -37,6 +38,13 @@ impl Filler {
         };
         let meter = self.budget.meter();
         let (fetched, confirmed) = join(self.fetch(job, load, source, &meter), registered.into_future()).await;
+        let claim = match mutant::on(Mutant::M8FetchBeforeClaim) {
+            true => match self.claim_late(job, claim).await {
+                Ok(late) => late,
+                Err(settled) => return settled,
+            },
+            false => claim,
+        };
         let refused = match (fetched, confirmed) {
             (Err(error), _) => Filled::from_fetch(error),
             (Ok(_), Confirmed::Short) => Filled::because(Outcome::Failed, "the replicas do not know of its tags yet"),

@@ -12,14 +12,14 @@ use crate::domain::key::Key;
 use crate::domain::secret::Secret;
 use crate::domain::watched::Watched;
 use crate::fill::ending::Filled;
-use crate::fill::tally::{Stamp, Tally};
+use crate::fill::epochs::{Epochs, Stamp};
 
 /// The fills under way in this process. Bounded by the plans that may run at once, times their items.
 #[derive(Clone)]
 pub struct Flights {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<Map>>,
-    tally: Tally,
+    epochs: Epochs,
 }
 
 /// Each fill under way: from when, and where its end will appear.
@@ -61,14 +61,14 @@ pub struct Leader {
 }
 
 impl Flights {
-    pub fn new(seed: u64, tally: Tally) -> Self {
+    pub fn new(seed: u64, epochs: Epochs) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)), tally }
+        Self { map: Arc::new(Mutex::new(map)), epochs }
     }
 
     pub fn enter(&self, flight: Flight) -> Place {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = self.tally.stamp([&flight.key]);
+        let stamp = self.epochs.stamp([&flight.key]);
         match map.get(&flight) {
             Some((began, end)) if *began == stamp => return Place::Follower(end.clone()),
             Some(_) | None => {}

@@ -10,13 +10,13 @@ mod aliases;
 mod claim;
 mod commit;
 mod ending;
+pub mod epochs;
 mod fetch;
 mod flight;
 pub mod gate;
 pub mod metrics;
 pub mod settings;
 mod tags;
-pub mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +36,11 @@ use crate::domain::store::{ClaimMode, Store};
 use crate::domain::subject::Subject;
 use crate::domain::trace::TraceContext;
 use crate::fill::ending::Filled;
+use crate::fill::epochs::Epochs;
 use crate::fill::flight::{Flight, Flights, Place, follow};
 use crate::fill::gate::Gate;
 use crate::fill::metrics::Metrics;
 use crate::fill::settings::Settings;
-use crate::fill::tally::Tally;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -59,7 +59,7 @@ pub struct Filler {
     config: Config,
     budget: Budget,
     flights: Flights,
-    tally: Tally,
+    epochs: Epochs,
     gate: Gate,
     random: Random,
     metrics: Metrics,
@@ -93,33 +93,33 @@ pub struct Owner {
 impl Filler {
     pub fn new(store: Arc<dyn Store>, config: Config, random: Random, metrics: Metrics) -> Self {
         let [seed, other] = [0; 2].map(|_| u64::from_le_bytes(random.bytes()));
-        let tally = Tally::new(other);
+        let epochs = Epochs::new(other);
         Self {
             store,
             budget: Budget::new(config.in_flight_bytes),
             config,
-            flights: Flights::new(seed, tally.clone()),
-            tally,
+            flights: Flights::new(seed, epochs.clone()),
+            epochs,
             gate: Gate::open(),
             random,
             metrics,
         }
     }
 
-    /// Lets nobody join a fill or a plan of these keys any more that began before now. To be called when the keys are
-    /// removed, and before anybody is told so.
+    /// Lets nobody join a fill or a plan of these keys any more that began before now. To be called after the keys are
+    /// removed and before anybody is told so: what begins in between is fenced as well.
     pub fn forget(&self, keys: &[Key]) {
-        self.tally.count(keys);
+        self.epochs.end(keys);
     }
 
     /// The same for every key.
     pub fn forget_all(&self) {
-        self.tally.count_all();
+        self.epochs.end_all();
     }
 
-    /// What `forget` counts: for flows that join work of their own.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// What `forget` ends: for flows that join work of their own.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// Where no fill may begin for the time being.

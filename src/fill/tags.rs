@@ -35,6 +35,7 @@ impl Filler {
             Some(gone) if Instant::now() - job.accepted > gone => {
                 Err(Filled::because(Outcome::Fenced, "the subject has logged out"))
             }
+            Some(_) | None if job.member.entity.is_found_without_tags() => Ok(Confirmation::given()),
             Some(_) | None => Ok(registered.confirmation),
         }
     }

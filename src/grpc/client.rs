@@ -92,6 +92,9 @@ pub struct Line {
     pub elapsed_ms: f64,
     pub bytes: u64,
     pub reason: String,
+    /// Why it is in the plan, and how likely it is to be read: 0 to 1.
+    pub why: String,
+    pub score: f64,
 }
 
 /// Why a call failed, in words for the person who made it.
@@ -250,6 +253,8 @@ impl Answer {
             elapsed_ms: milliseconds(outcome.elapsed.as_ref()),
             bytes: outcome.bytes,
             reason: outcome.reason.clone(),
+            why: short(outcome.plan_reason().as_str_name(), "PLAN_REASON_"),
+            score: outcome.score,
         });
         let planned = response.plan.iter().map(|planned| Line {
             entity: planned.member.as_ref().map(|m| m.entity.clone()).unwrap_or_default(),
@@ -262,6 +267,8 @@ impl Answer {
             elapsed_ms: 0.0,
             bytes: 0,
             reason: planned.explanation.clone(),
+            why: short(planned.plan_reason().as_str_name(), "PLAN_REASON_"),
+            score: planned.score,
         });
         Self {
             status: short(response.status().as_str_name(), "PREHYDRATE_STATUS_"),

@@ -24,8 +24,10 @@ use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
 use crate::grpc::pb::prehydrate_request::Who as Shown;
 use crate::prehydrate::request::{
-    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait, Who,
+    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait, Who, Why,
 };
+
+pub mod record;
 
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;
@@ -189,8 +191,8 @@ struct MapLimits {
     value: std::ops::RangeInclusive<usize>,
 }
 
-fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
-    let Resource { member, outcome, reason: why, elapsed, written } = resource;
+fn outcome_out((why, resource): (Why, Resource)) -> pb::ResourceOutcome {
+    let Resource { member, outcome, reason, elapsed, written } = resource;
     let tier = if written.is_some() { pb::Tier::Redis } else { pb::Tier::Unspecified };
     pb::ResourceOutcome {
         key: shown::key(&member),
@@ -198,9 +200,9 @@ fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
         source: source_of(&member),
         elapsed: Some(duration_out(elapsed)),
         bytes: written.map_or(0, |written| written.bytes as u64),
-        score: score(reason),
-        plan_reason: reason_out(reason).into(),
-        reason: why,
+        score: why.score,
+        plan_reason: reason_out(why.reason).into(),
+        reason,
         tier: tier.into(),
         ttl: written.map(|written| duration_out(written.ttl)),
         member: Some(member_out(&member)),
@@ -208,20 +210,14 @@ fn outcome_out((reason, resource): (Reason, Resource)) -> pb::ResourceOutcome {
 }
 
 fn planned_out(proposed: Proposed) -> pb::PlannedFill {
-    let Proposed { planned: Planned { member, reason }, exclusion } = proposed;
-    let explanation = match (exclusion, reason) {
-        (Some(Exclusion::Disabled), _) => "fills of it are switched off",
-        (Some(Exclusion::Denied), _) => "it belongs to another subject or tenant",
-        (None, Reason::Requested) => "the caller named it",
-        (None, Reason::Always) => "the configuration always wants it",
-    };
+    let Proposed { planned: Planned { member, why: Why { reason, score } }, exclusion } = proposed;
     pb::PlannedFill {
         key: shown::key(&member),
         source: source_of(&member),
-        score: score(reason),
+        score,
         plan_reason: reason_out(reason).into(),
         exclusion: exclusion_out(exclusion).into(),
-        explanation: explanation.to_owned(),
+        explanation: explanation(exclusion, reason).to_owned(),
         expected_bytes: 0,
         expected_elapsed: None,
         member: Some(member_out(&member)),
@@ -241,10 +237,22 @@ fn source_of(member: &Member) -> String {
     member.entity.load().map(|load| load.source.to_string()).unwrap_or_default()
 }
 
-/// Nothing is predicted yet: what is in a plan was asked for, by the caller or by the configuration.
-const fn score(reason: Reason) -> f64 {
-    match reason {
-        Reason::Requested | Reason::Always => 1.0,
+const fn explanation(exclusion: Option<Exclusion>, reason: Reason) -> &'static str {
+    match (exclusion, reason) {
+        (Some(Exclusion::Disabled), _) => "fills of it are switched off",
+        (Some(Exclusion::Denied), _) => "it belongs to another subject or tenant",
+        (Some(Exclusion::BelowFloor), _) => "it is not likely enough to be read",
+        (Some(Exclusion::ItemCap), _) => "the plan is full: likelier items come first",
+        (Some(Exclusion::ByteCap), _) => "the plan has its bytes: likelier items come first",
+        (Some(Exclusion::TimeCap), _) => "its source takes too long, or has its share of this plan's calls",
+        (Some(Exclusion::Never), _) => "the configuration never wants it predicted",
+        (Some(Exclusion::Unused), _) => "what was filled of it has hardly been read of late",
+        (None, Reason::Requested) => "the caller named it",
+        (None, Reason::Always) => "the configuration always wants it",
+        (None, Reason::History) => "the subject has read it before",
+        (None, Reason::Cohort) => "others read it, and this subject has no history yet",
+        (None, Reason::Dependent) => "it follows from another resource's answer",
+        (None, Reason::Exploration) => "a try, to learn whether it is read again",
     }
 }
 
@@ -252,6 +260,10 @@ const fn reason_out(reason: Reason) -> pb::PlanReason {
     match reason {
         Reason::Requested => pb::PlanReason::Requested,
         Reason::Always => pb::PlanReason::Always,
+        Reason::History => pb::PlanReason::History,
+        Reason::Cohort => pb::PlanReason::Cohort,
+        Reason::Dependent => pb::PlanReason::Dependent,
+        Reason::Exploration => pb::PlanReason::Exploration,
     }
 }
 
@@ -260,6 +272,12 @@ const fn exclusion_out(exclusion: Option<Exclusion>) -> pb::PlanExclusion {
         None => pb::PlanExclusion::Unspecified,
         Some(Exclusion::Disabled) => pb::PlanExclusion::Disabled,
         Some(Exclusion::Denied) => pb::PlanExclusion::Denied,
+        Some(Exclusion::BelowFloor) => pb::PlanExclusion::BelowFloor,
+        Some(Exclusion::ItemCap) => pb::PlanExclusion::ItemCap,
+        Some(Exclusion::ByteCap) => pb::PlanExclusion::ByteCap,
+        Some(Exclusion::TimeCap) => pb::PlanExclusion::TimeCap,
+        Some(Exclusion::Never) => pb::PlanExclusion::Never,
+        Some(Exclusion::Unused) => pb::PlanExclusion::Unused,
     }
 }
 

@@ -147,7 +147,8 @@ fn stack(
 fn routes(door: &Door) -> Routes {
     let control = CacheControlServiceServer::new(Control::new(door.services.clone()))
         .max_decoding_message_size(door.limits.value_message);
-    let read = CacheReadServiceServer::new(Read).max_decoding_message_size(door.limits.message);
+    let read =
+        CacheReadServiceServer::new(Read::new(door.services.clone())).max_decoding_message_size(door.limits.message);
     let mut routes = Routes::builder();
     routes.add_service(control).add_service(read).add_service(health::server(door.phase.subscribe()));
     // Both versions: many tools still ask for the older one.

@@ -199,6 +199,11 @@ fn build(face: &Face, fields: &[FieldError]) -> Status {
 }
 
 /// The name a caller compares with: that of the contract without its prefix.
+/// The stable reason of a kind, for answers that carry several.
+pub fn reason_of(kind: Kind) -> &'static str {
+    reason(face(kind).reason)
+}
+
 fn reason(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)

@@ -19,6 +19,7 @@ use crate::domain::trace::TraceContext;
 use crate::invalidate::intent::{Intent, IntentError};
 use crate::invalidate::note::Noted;
 use crate::invalidate::record::Record;
+use crate::invalidate::sweep::Progress;
 use crate::invalidate::work::{Work, Worker};
 
 /// A lease's life: a part whose keeper died is looked after again within about that time.
@@ -127,7 +128,7 @@ impl Keeper {
         }
         let resume = match self.sweep_stands(&id, &intent).await {
             Ok(Standing::Alive) => return,
-            Ok(Standing::Left(noted)) => noted.and_then(|noted| noted.swept).map(|swept| swept.progress),
+            Ok(Standing::Left(progress)) => progress.map(|progress| *progress),
             Err(error) => return tracing::debug!(%error, "how a sweep stands could not be asked"),
         };
         let Ok(turn) = self.turns.clone().try_acquire_owned() else { return };
@@ -153,7 +154,7 @@ impl Keeper {
         let now = self.worker.tools.means.clock.wall();
         Ok(match noted {
             Some(noted) if noted.is_alive(now) => Standing::Alive,
-            noted => Standing::Left(noted),
+            noted => Standing::Left(noted.and_then(|noted| noted.swept).map(|swept| Box::new(swept.progress))),
         })
     }
 
@@ -166,5 +167,6 @@ impl Keeper {
 
 enum Standing {
     Alive,
-    Left(Option<Noted>),
+    /// Where it was left.
+    Left(Option<Box<Progress>>),
 }

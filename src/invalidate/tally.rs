@@ -43,12 +43,6 @@ impl Tally {
         }
     }
 
-    pub fn show_text(&self, shown: Vec<String>) {
-        let mut inner = self.lock();
-        let room = MAX_SAMPLE.saturating_sub(inner.sample.len());
-        inner.sample.extend(shown.into_iter().take(room));
-    }
-
     pub fn targets(&self) -> Vec<Counts> {
         self.lock().targets.clone()
     }

@@ -33,6 +33,7 @@ pub async fn watch(worker: Worker) {
             Ok(Upheaval::Moved { slots }) => repeat(&worker, &slots),
             // What was missed may have been anything.
             Err(RecvError::Lagged(_)) => repeat(&worker, &[(0, SLOTS - 1)]),
+            Ok(Upheaval::Moving { slot }) => worker.tools.recent.is_moving(slot),
             Ok(Upheaval::Restarted { primary }) => {
                 let worker = worker.clone();
                 let tasks = worker.tools.means.tasks.clone();

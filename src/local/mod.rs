@@ -4,6 +4,7 @@
 //! recently goes first.
 
 mod glob;
+pub mod habits;
 pub mod journal;
 pub mod memory;
 mod removal;

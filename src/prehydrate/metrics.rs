@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::domain::entity::Name;
+use crate::prehydrate::access::Found;
 use crate::prehydrate::identity::refusal::Why;
 use crate::prehydrate::request::Status;
 
@@ -19,6 +21,10 @@ pub struct Metrics {
     plan_seconds: Histogram,
     in_flight: Gauge,
     waiting: Gauge,
+    histories: Family<HistoryLabels, Counter>,
+    foreign_fields: Counter,
+    reads: Family<ReadLabels, Counter>,
+    accesses: Family<AccessLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +36,25 @@ struct CallLabels {
 struct CookieLabels {
     result: &'static str,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HistoryLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AccessLabels {
+    entity: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabels {
+    fate: &'static str,
+}
+
+const HISTORY_RESULTS: [&str; 3] = ["known", "cold", "failed"];
+const READ_FATES: [&str; 2] = ["taken", "dropped"];
 
 /// Beside the causes for which a cookie is not accepted.
 const ACCEPTED: &str = "accepted";
@@ -43,6 +68,10 @@ impl Metrics {
             plan_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             in_flight: Gauge::default(),
             waiting: Gauge::default(),
+            histories: Family::default(),
+            foreign_fields: Counter::default(),
+            reads: Family::default(),
+            accesses: Family::default(),
         };
         // A status that never came is a zero, not a hole.
         for status in Status::ALL {
@@ -51,7 +80,21 @@ impl Metrics {
         for result in Why::ALL.map(Why::as_str).into_iter().chain([ACCEPTED]) {
             let _ = metrics.cookies.get_or_create(&CookieLabels { result });
         }
+        for result in HISTORY_RESULTS {
+            let _ = metrics.histories.get_or_create(&HistoryLabels { result });
+        }
+        for fate in READ_FATES {
+            let _ = metrics.reads.get_or_create(&ReadLabels { fate });
+        }
         let registry = registry.sub_registry_with_prefix("hydrant_prehydrate");
+        let help = "Histories asked for at a login: of a known subject, of one without a history, or not to be had";
+        registry.register("histories", help, metrics.histories.clone());
+        let help = "Fields of histories that could not be understood, and were taken out";
+        registry.register("history_foreign_fields", help, metrics.foreign_fields.clone());
+        let help = "Reads that applications told of: taken, or dropped because too many waited";
+        registry.register("reads", help, metrics.reads.clone());
+        let help = "Reads that applications told of, by entity and by whether the key was there";
+        registry.register("accesses", help, metrics.accesses.clone());
         registry.register("calls", "Prehydrate calls that were served, by status", metrics.calls.clone());
         let help = "Cookies that were shown: accepted, or the cause for which they were not";
         registry.register("cookies", help, metrics.cookies.clone());
@@ -60,6 +103,29 @@ impl Metrics {
         registry.register("plans_in_flight", "Plans under way", metrics.in_flight.clone());
         registry.register("plans_waiting", "Plans that wait for their turn", metrics.waiting.clone());
         metrics
+    }
+
+    pub fn history_read(&self, is_cold: bool, foreign: usize) {
+        let result = if is_cold { HISTORY_RESULTS[1] } else { HISTORY_RESULTS[0] };
+        self.histories.get_or_create(&HistoryLabels { result }).inc();
+        self.foreign_fields.inc_by(foreign as u64);
+    }
+
+    pub fn history_failed(&self) {
+        self.histories.get_or_create(&HistoryLabels { result: HISTORY_RESULTS[2] }).inc();
+    }
+
+    /// Told of as hit, miss or error; what was not told is no part of a hit rate.
+    pub fn access(&self, entity: &Name, found: Found, count: u32) {
+        if found != Found::Untold {
+            let labels = AccessLabels { entity: entity.to_string(), result: found.as_str() };
+            self.accesses.get_or_create(&labels).inc_by(u64::from(count));
+        }
+    }
+
+    pub fn read_told(&self, is_taken: bool) {
+        let fate = if is_taken { READ_FATES[0] } else { READ_FATES[1] };
+        self.reads.get_or_create(&ReadLabels { fate }).inc();
     }
 
     pub fn call_answered(&self, status: Status) {

@@ -1,46 +1,63 @@
 //! Fill for one subject because a caller asked, before the app needs it.
 //!
 //! The story: see who it is, draw up the plan, join the same plan if it is under way, else take a place in the line, answer, and carry
-//! the plan out on a task of its own. A caller that hangs up leaves nothing half done; a resource that fails is a line
-//! of the report.
+//! the plan out on a task of its own. A caller that names no members leaves it to the subject's habits: they are read
+//! while what is always filled is being filled. A caller that hangs up leaves nothing half done; a resource that fails
+//! is a line of the report.
 
+pub mod access;
 pub mod cookies;
+pub mod history;
 pub mod identity;
+pub mod learn;
 pub mod metrics;
 pub mod plan;
+pub mod predict;
 mod queue;
+pub mod record;
 pub mod request;
 mod run;
+pub mod sampler;
+pub mod usefulness;
+mod work;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::domain::entity::{Member, Name};
+use crate::domain::clock::Clock;
+use crate::domain::entity::{Entity, Member, Name};
 use crate::domain::error::Error;
+use crate::domain::habits::Habits;
+use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Random;
-use crate::domain::store::ClaimMode;
 use crate::domain::subject::Subject;
+use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
+use crate::fill::Filler;
 use crate::fill::settings::{Live, Settings};
-use crate::fill::{Filler, Job};
+use crate::prehydrate::access::Accesses;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::identity::Identity;
+use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::queue::{Queue, Ticket};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Reason, Report, Request, Status, Wait, Who};
-use crate::prehydrate::run::{Entry, Joined, PlanId, Run, Runs};
+use crate::prehydrate::predict::Candidate;
+use crate::prehydrate::queue::Queue;
+use crate::prehydrate::record::Recorder;
+use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Who, Why};
+use crate::prehydrate::run::{Growth, Joined, PlanId, Predicted, Run, Runs};
+use crate::prehydrate::sampler::Samples;
+use crate::prehydrate::usefulness::Sampling;
+use crate::prehydrate::work::Work;
 use crate::tasks::Tasks;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Filled at every login, named or not.
     pub always: Vec<Name>,
@@ -52,6 +69,10 @@ pub struct Config {
     pub queue: Duration,
     /// Items of one plan.
     pub items: usize,
+    pub plan: predict::Config,
+    /// None: nothing is remembered, and nothing predicted.
+    pub history: Option<history::Config>,
+    pub sampling: Sampling,
 }
 
 /// The flow's handle; cloning shares it.
@@ -63,31 +84,57 @@ pub struct Prehydrate {
     filler: Filler,
     queue: Queue,
     runs: Runs,
+    learner: Learner,
+    accesses: Accesses,
+    samples: Samples,
+    random: Random,
     tasks: Tasks,
     metrics: Metrics,
+}
+
+/// What the flow works with, made elsewhere.
+pub struct Tools {
+    pub cookies: Cookies,
+    pub live: Live,
+    pub filler: Filler,
+    pub habits: Arc<dyn Habits>,
+    pub group: String,
+    pub clock: Clock,
+    pub random: Random,
+    pub tasks: Tasks,
+    pub metrics: Metrics,
 }
 
 /// A request once it is known who it is about.
 struct Login {
     subject: Subject,
+    name: Pseudonym,
     freshness: Freshness,
     trace: TraceContext,
     accepted: Instant,
 }
 
 impl Prehydrate {
-    pub fn new(
-        config: Config,
-        cookies: Cookies,
-        live: Live,
-        filler: Filler,
-        tasks: Tasks,
-        random: &Random,
-        metrics: Metrics,
-    ) -> Self {
+    /// Begins to take what is told of reads, and to look at what became of fills.
+    pub fn start(config: Config, tools: Tools) -> Self {
+        let Tools { cookies, live, filler, habits, group, clock, random, tasks, metrics } = tools;
         let queue = Queue::new(config.in_flight, config.queue);
-        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.tally().clone());
-        Self { config: Arc::new(ArcSwap::from_pointee(config)), cookies, live, filler, queue, runs, tasks, metrics }
+        let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
+        let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
+        let (samples, sampled) = sampler::channel();
+        let recorder = config.history.map(|kept| {
+            let (sampling, looker) = (config.sampling, learner.clone());
+            tasks.until_stop(async move { sampler::look(&*habits, &looker, kept, sampling, sampled).await });
+            Recorder::start(learner.clone(), kept, metrics.clone(), &tasks)
+        });
+        let accesses = Accesses::new(live.clone(), learner.clone(), recorder, metrics.clone());
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        Self { config, cookies, live, filler, queue, runs, learner, accesses, samples, random, tasks, metrics }
+    }
+
+    /// Where applications tell of what they read.
+    pub const fn accesses(&self) -> &Accesses {
+        &self.accesses
     }
 
     /// Puts a new configuration in force. How many plans run at once stays as it was at the start.
@@ -105,10 +152,12 @@ impl Prehydrate {
     pub async fn run(&self, request: Request) -> Result<Report, Error> {
         let started = Instant::now();
         let Request { who, members, wait, freshness, trace } = request;
-        let login = Login { subject: self.identify(who)?, freshness, trace, accepted: started };
+        let subject = self.identify(who)?;
+        let login = Login { name: self.learner.name_of(&subject), subject, freshness, trace, accepted: started };
         let config = self.config.load_full();
         let settings = self.live.get();
         let plan = plan::draw_up(&settings.catalog, &config.always, &login.subject, &members)?;
+        let habits = if members.is_empty() { config.history } else { None };
         let report = |status| Report {
             trace: trace.trace_id(),
             status,
@@ -119,12 +168,16 @@ impl Prehydrate {
         };
 
         let answer = if wait == Wait::DryRun {
-            Report { plan: propose(&settings, &login.subject, plan), ..report(Status::Planned) }
-        } else if !is_on(&settings, &login.subject, &plan) {
+            let candidates = match habits {
+                Some(habits) => self.predict(&config, &settings, &login, &plan.fills, &habits).await.candidates,
+                None => Vec::new(),
+            };
+            Report { plan: propose(&settings, &login.subject, plan, candidates), ..report(Status::Planned) }
+        } else if !is_on(&settings, &login.subject, &plan, habits.is_some()) {
             report(Status::Disabled)
         } else {
             let denied = plan.denied.clone();
-            match self.start(&config, login, plan) {
+            match self.begin(&config, login, plan, habits) {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
                 Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
@@ -140,86 +193,54 @@ impl Prehydrate {
         Ok(Report { elapsed: started.elapsed(), ..answer })
     }
 
+    /// The keys of all that is the subject's own. Once one of them is invalidated (a logout does so with all) a plan
+    /// from before is not joined any more.
+    fn own_keys(&self, subject: &Subject) -> Vec<Key> {
+        let settings = self.live.get();
+        let own = settings.catalog.entities().filter(|entity| entity.follows_from_subject());
+        let member = |entity: &Arc<Entity>| {
+            let params = entity.complete(subject, &Params::default());
+            settings.catalog.member(entity.name().as_str(), params).ok()
+        };
+        own.filter_map(member).map(|member| member.key).collect()
+    }
+
     /// Joins the same plan if it is under way, else queues this one. Returns as soon as that is certain.
-    fn start(&self, config: &Config, login: Login, plan: Plan) -> Result<(Status, Arc<Run>), queue::Full> {
-        let id = PlanId::new(&plan, login.subject.session(), login.freshness);
+    fn begin(
+        &self,
+        config: &Arc<Config>,
+        login: Login,
+        plan: Plan,
+        habits: Option<history::Config>,
+    ) -> Result<(Status, Arc<Run>), queue::Full> {
+        let predicted = habits.map(|_| Predicted { subject: login.name, own: self.own_keys(&login.subject) });
+        let growth = if predicted.is_some() { Growth::Ahead } else { Growth::Over };
+        let id = PlanId::new(&plan, login.subject.session(), login.freshness, predicted);
         let now = Instant::now();
-        match self.runs.join(id, &plan.fills, || self.queue.join(now))? {
+        match self.runs.join(id, &plan.fills, growth, || self.queue.join(now))? {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
-                let work = Work { login, planned: plan.fills, deadline: now + config.deadline };
-                let carried = self.clone().carry_out(ticket, work, run.clone(), entry);
+                let config = config.clone();
+                let work = Work { config, login, planned: plan.fills, habits, deadline: now, run: run.clone() };
+                let carried =
+                    self.clone().carry_out(ticket, Work { deadline: now + work.config.deadline, ..work }, entry);
                 // Detached: what has begun is finished, whoever hangs up.
                 self.tasks.finish(carried.in_current_span());
                 Ok((Status::Accepted, run))
             }
         }
     }
-
-    async fn carry_out(self, ticket: Ticket, work: Work, run: Arc<Run>, entry: Entry) {
-        let waiting = self.metrics.plan_queued();
-        let Some(_turn) = ticket.turn().await else { return };
-        drop(waiting);
-        let _under_way = self.metrics.plan_started();
-        let started = Instant::now();
-        let Work { login, planned, deadline } = work;
-        // As things stand now: the plan may have waited while the configuration changed.
-        let settings = self.live.get();
-        let fill = async |(at, planned): (usize, Planned)| (at, self.fill(&settings, &login, planned, deadline).await);
-        let mut fills: FuturesUnordered<_> = planned.into_iter().enumerate().map(fill).collect();
-        while let Some((at, resource)) = fills.next().await {
-            run.settle(at, resource);
-        }
-        drop(entry);
-        self.metrics.plan_finished(started.elapsed());
-    }
-
-    /// One resource of a plan. A defect in its fill costs its own entry, not the plan.
-    async fn fill(&self, settings: &Arc<Settings>, login: &Login, planned: Planned, deadline: Instant) -> Resource {
-        let Planned { member, reason: _ } = planned;
-        let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
-            return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
-        };
-        let filling = self.filler.fill(self.job(settings, login, member.clone(), deadline));
-        match AssertUnwindSafe(filling).catch_unwind().await {
-            Ok(resource) => resource,
-            Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
-        }
-    }
-
-    fn job(&self, settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
-        let renew_below = member.entity.ttl().renew_below();
-        let mode = match login.freshness {
-            Freshness::Keep => ClaimMode::Miss { renew_below },
-            Freshness::Refresh => ClaimMode::Refresh,
-        };
-        Job {
-            settings: settings.clone(),
-            member,
-            owner: Some(self.filler.owner(&login.subject)),
-            session: login.subject.session().cloned(),
-            mode,
-            trace: login.trace,
-            accepted: login.accepted,
-            deadline,
-        }
-    }
 }
 
-/// A plan that is queued: for whom, what, and until when.
-struct Work {
-    login: Login,
-    planned: Vec<Planned>,
-    deadline: Instant,
-}
-
-fn is_on(settings: &Settings, subject: &Subject, plan: &Plan) -> bool {
+/// Whether there is anything that may be filled; what will be predicted may always turn out to be.
+fn is_on(settings: &Settings, subject: &Subject, plan: &Plan, is_predicted: bool) -> bool {
     let any_fills = plan.fills.iter().any(|planned| settings.switch.fills(&planned.member.entity));
-    settings.switch.serves(subject) && (any_fills || plan.fills.is_empty())
+    let may_fill = any_fills || plan.fills.is_empty() || (is_predicted && settings.switch.all);
+    settings.switch.serves(subject) && may_fill
 }
 
 /// What would be filled as things stand, and after it what would be left out.
-fn propose(settings: &Settings, subject: &Subject, plan: Plan) -> Vec<Proposed> {
+fn propose(settings: &Settings, subject: &Subject, plan: Plan, candidates: Vec<Candidate>) -> Vec<Proposed> {
     let serves = settings.switch.serves(subject);
     let is_off = |planned: &Planned| !serves || !settings.switch.fills(&planned.member.entity);
     let (off, on): (Vec<_>, Vec<_>) = plan.fills.into_iter().partition(is_off);
@@ -227,11 +248,18 @@ fn propose(settings: &Settings, subject: &Subject, plan: Plan) -> Vec<Proposed> 
     let on = on.into_iter().map(with(None));
     let off = off.into_iter().map(with(Some(Exclusion::Disabled)));
     let denied = plan.denied.into_iter().map(with(Some(Exclusion::Denied)));
-    on.chain(off).chain(denied).collect()
+    let candidates = candidates.into_iter().map(|candidate| {
+        let exclusion = candidate.exclusion;
+        let planned = candidate.planned();
+        let exclusion = exclusion.or_else(|| is_off(&planned).then_some(Exclusion::Disabled));
+        Proposed { planned, exclusion }
+    });
+    let (taken, left_out): (Vec<_>, Vec<_>) = candidates.partition(|proposed| proposed.exclusion.is_none());
+    on.chain(taken).chain(off).chain(denied).chain(left_out).collect()
 }
 
 /// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.
-fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
+fn overall(status: Status, resources: &[(Why, Resource)]) -> Status {
     let settled = resources.iter().all(|(_, resource)| resource.outcome.is_settled());
     match status {
         Status::Coalesced => Status::Coalesced,
@@ -240,9 +268,9 @@ fn overall(status: Status, resources: &[(Reason, Resource)]) -> Status {
     }
 }
 
-fn deny(planned: Planned) -> (Reason, Resource) {
-    let why = "it belongs to another subject or tenant";
-    (planned.reason, not_filled(planned.member, Outcome::Denied, why))
+fn deny(planned: Planned) -> (Why, Resource) {
+    let denied = "it belongs to another subject or tenant";
+    (planned.why, not_filled(planned.member, Outcome::Denied, denied))
 }
 
 /// A resource that was never begun.

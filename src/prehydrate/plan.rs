@@ -7,7 +7,7 @@ use crate::domain::entity::{Member, Name};
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::subject::Subject;
 use crate::domain::template::{Params, RenderError};
-use crate::prehydrate::request::{MemberRef, Planned, Reason};
+use crate::prehydrate::request::{MemberRef, Planned, Reason, Why};
 
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -27,7 +27,7 @@ pub fn draw_up(catalog: &Catalog, always: &[Name], subject: &Subject, asked: &[M
             Ok(member) => {
                 let mine = member.entity.belongs_to(subject, &member.params);
                 let list = if mine { &mut plan.fills } else { &mut plan.denied };
-                list.push(Planned { member, reason: Reason::Requested });
+                list.push(Planned { member, why: Why::certain(Reason::Requested) });
             }
             Err(error) => mistakes.push(Mistake { path: path_of_member(at, &error), error }),
         }
@@ -35,7 +35,7 @@ pub fn draw_up(catalog: &Catalog, always: &[Name], subject: &Subject, asked: &[M
     for name in always {
         match look_up(catalog, subject, name.as_str(), &Params::default()) {
             Ok(member) if !seen.insert(member.key.clone()) => {}
-            Ok(member) => plan.fills.push(Planned { member, reason: Reason::Always }),
+            Ok(member) => plan.fills.push(Planned { member, why: Why::certain(Reason::Always) }),
             // A login without a tenant or a session cannot have what is keyed by it; the rest is filled all the same.
             Err(MemberError::Params(RenderError::Missing(_))) => {
                 tracing::debug!(entity = %name, "left out of the plan: the subject lacks what its key is made from");

@@ -62,7 +62,7 @@ pub struct Report {
     pub trace: TraceId,
     pub status: Status,
     /// What became of each resource, and why it was in the plan; empty unless waited for.
-    pub resources: Vec<(Reason, Resource)>,
+    pub resources: Vec<(Why, Resource)>,
     /// What would be filled, and after it what would not; empty unless it was a dry run.
     pub plan: Vec<Proposed>,
     /// When trying again helps; only where shed.
@@ -89,7 +89,15 @@ pub enum Status {
 #[derive(Clone, Debug)]
 pub struct Planned {
     pub member: Member,
+    pub why: Why,
+}
+
+/// Why something is in a plan, and how likely it is to be read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Why {
     pub reason: Reason,
+    /// From 0 to 1; 1 for what was asked for.
+    pub score: f64,
 }
 
 /// An item as a dry run shows it.
@@ -106,6 +114,18 @@ pub enum Exclusion {
     Disabled,
     /// Not this subject's to fill.
     Denied,
+    /// It is not likely enough to be read.
+    BelowFloor,
+    /// The plan has its items.
+    ItemCap,
+    /// The plan has its bytes.
+    ByteCap,
+    /// It would take too long, or the plan has its calls at this source.
+    TimeCap,
+    /// The configuration never wants it predicted.
+    Never,
+    /// What was filled of it has hardly been read of late.
+    Unused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +134,21 @@ pub enum Reason {
     Requested,
     /// The configuration names it for every login.
     Always,
+    /// The subject has read it before.
+    History,
+    /// Others read it, and this subject has no history yet.
+    Cohort,
+    /// It follows from another resource's answer.
+    Dependent,
+    /// A try, to learn whether it has become useful again.
+    Exploration,
+}
+
+impl Why {
+    /// Of what was asked for, by the caller or by the configuration.
+    pub const fn certain(reason: Reason) -> Self {
+        Self { reason, score: 1.0 }
+    }
 }
 
 impl Planned {

@@ -1,4 +1,6 @@
 //! One plan under way: its resources as they settle, and the map of plans that a second call of the same kind joins.
+//!
+//! A plan that is predicted grows once after it was joined: when the subject's history has been read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +11,21 @@ use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
-use crate::fill::tally::{Stamp, Tally};
+use crate::fill::epochs::{Epochs, Stamp};
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Freshness, Planned, Reason};
+use crate::prehydrate::request::{Freshness, Planned, Why};
 
-/// Two calls are the same plan if they fill the same keys, in the same way, with the same session.
+/// Two calls are the same plan if they fill the same keys, in the same way, with the same session, and what is predicted
+/// beside them is predicted of the same subject.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PlanId {
+    /// What it fills; of one that is predicted, whatever it may turn out to fill of the subject's own.
     keys: Vec<Key>,
     session: Option<Secret>,
     refresh: bool,
+    predicted: Option<Pseudonym>,
 }
 
 /// The plans under way in this process; bounded by the queue and its turns.
@@ -27,17 +33,39 @@ pub struct PlanId {
 pub struct Runs {
     /// Held for one look-up, never across an await.
     map: Arc<Mutex<HashMap<PlanId, Arc<Run>, Xxh3Builder>>>,
-    tally: Tally,
+    epochs: Epochs,
 }
 
 pub struct Run {
-    planned: Vec<Planned>,
     /// From before it began: once one of its keys is invalidated it is not joined any more.
     stamp: Stamp,
-    /// One place for each of `planned`; written once. Held for one step.
-    settled: Mutex<Vec<Option<Resource>>>,
-    count: watch::Sender<usize>,
+    /// Held for one step.
+    lines: Mutex<Lines>,
+    progress: watch::Sender<Progress>,
     started: Instant,
+}
+
+/// What is planned, and for each item what became of it.
+#[derive(Default)]
+struct Lines {
+    planned: Vec<Planned>,
+    settled: Vec<Option<Resource>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Items that are not settled yet.
+    open: usize,
+    /// The plan will not grow any more.
+    is_whole: bool,
+}
+
+/// Whether a plan is whole when it is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// The subject's history will add to it.
+    Ahead,
+    Over,
 }
 
 pub enum Joined<T> {
@@ -57,18 +85,28 @@ pub struct Entry {
     stamp: Stamp,
 }
 
+/// Whose habits a plan follows, and what of the subject's own it may fill.
+pub struct Predicted {
+    pub subject: Pseudonym,
+    pub own: Vec<Key>,
+}
+
 impl PlanId {
-    pub fn new(plan: &Plan, session: Option<&Secret>, freshness: Freshness) -> Self {
+    pub fn new(plan: &Plan, session: Option<&Secret>, freshness: Freshness, predicted: Option<Predicted>) -> Self {
         let mut keys: Vec<Key> = plan.fills.iter().map(|planned| planned.member.key.clone()).collect();
+        let predicted = predicted.map(|Predicted { subject, own }| {
+            keys.extend(own);
+            subject
+        });
         keys.sort();
-        Self { keys, session: session.cloned(), refresh: freshness == Freshness::Refresh }
+        Self { keys, session: session.cloned(), refresh: freshness == Freshness::Refresh, predicted }
     }
 }
 
 impl Runs {
-    pub fn new(seed: u64, tally: Tally) -> Self {
+    pub fn new(seed: u64, epochs: Epochs) -> Self {
         let map = HashMap::with_hasher(Xxh3Builder::new().with_seed(seed));
-        Self { map: Arc::new(Mutex::new(map)), tally }
+        Self { map: Arc::new(Mutex::new(map)), epochs }
     }
 
     /// Joins the same plan if it is under way. Else this is the first, provided that `admit` finds it a place: that is
@@ -77,16 +115,17 @@ impl Runs {
         &self,
         id: PlanId,
         planned: &[Planned],
+        growth: Growth,
         admit: impl FnOnce() -> Result<T, E>,
     ) -> Result<Joined<T>, E> {
         let mut map = self.lock();
-        let stamp = self.tally.stamp(&id.keys);
+        let stamp = self.epochs.stamp(&id.keys);
         match map.get(&id) {
             Some(run) if run.stamp == stamp => return Ok(Joined::Another(run.clone())),
             Some(_) | None => {}
         }
         let place = admit()?;
-        let run = Arc::new(Run::new(planned.to_vec(), stamp));
+        let run = Arc::new(Run::new(planned.to_vec(), growth, stamp));
         map.insert(id.clone(), run.clone());
         Ok(Joined::First { run, entry: Entry { runs: self.clone(), id, stamp }, place })
     }
@@ -107,25 +146,42 @@ impl Drop for Entry {
 }
 
 impl Run {
-    fn new(planned: Vec<Planned>, stamp: Stamp) -> Self {
-        let settled = Mutex::new(vec![None; planned.len()]);
-        Self { planned, stamp, settled, count: watch::Sender::new(0), started: Instant::now() }
+    fn new(planned: Vec<Planned>, growth: Growth, stamp: Stamp) -> Self {
+        let progress = Progress { open: planned.len(), is_whole: growth == Growth::Over };
+        let settled = vec![None; planned.len()];
+        let lines = Mutex::new(Lines { planned, settled });
+        Self { stamp, lines, progress: watch::Sender::new(progress), started: Instant::now() }
     }
 
+    /// Adds what was predicted, and answers where its first item stands. The plan is whole then.
+    pub fn grow(&self, planned: &[Planned]) -> usize {
+        let mut lines = self.lock();
+        let first = lines.planned.len();
+        lines.planned.extend_from_slice(planned);
+        lines.settled.resize(first + planned.len(), None);
+        drop(lines);
+        self.progress
+            .send_modify(|progress| *progress = Progress { open: progress.open + planned.len(), is_whole: true });
+        first
+    }
+
+    /// Says what became of an item; a later word replaces an earlier one.
     pub fn settle(&self, at: usize, resource: Resource) {
-        self.lock()[at] = Some(resource);
-        self.count.send_modify(|count| *count += 1);
+        let is_news = self.lock().settled[at].replace(resource).is_none();
+        if is_news {
+            self.progress.send_modify(|progress| progress.open -= 1);
+        }
     }
 
     /// Waits until all is settled, at most until then; answers what is settled by then, and for the rest that it is not.
-    pub async fn report(&self, until: Instant) -> Vec<(Reason, Resource)> {
-        let mut count = self.count.subscribe();
+    pub async fn report(&self, until: Instant) -> Vec<(Why, Resource)> {
+        let mut progress = self.progress.subscribe();
         // Both ends of this wait are fine: all settled, or no more time.
-        let _ = timeout_at(until, count.wait_for(|count| *count == self.planned.len())).await;
-        let settled = self.lock();
-        let lines = self.planned.iter().zip(settled.iter());
-        lines
-            .map(|(planned, resource)| (planned.reason, resource.clone().unwrap_or_else(|| self.running(planned))))
+        let _ = timeout_at(until, progress.wait_for(|progress| progress.open == 0 && progress.is_whole)).await;
+        let lines = self.lock();
+        let settled = lines.planned.iter().zip(&lines.settled);
+        settled
+            .map(|(planned, resource)| (planned.why, resource.clone().unwrap_or_else(|| self.running(planned))))
             .collect()
     }
 
@@ -139,8 +195,8 @@ impl Run {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Resource>>> {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,18 +208,18 @@ mod tests {
 
     fn join(runs: &Runs, keys: &[&str]) -> Joined<()> {
         let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
-        let id = PlanId { keys, session: None, refresh: false };
-        runs.join(id, &[], || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
+        let id = PlanId { keys, session: None, refresh: false, predicted: None };
+        runs.join(id, &[], Growth::Over, || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
     }
 
     #[test]
     fn a_plan_from_before_an_invalidation_is_not_joined_after_it() {
-        let tally = Tally::new(1);
-        let runs = Runs::new(1, tally.clone());
+        let epochs = Epochs::new(1);
+        let runs = Runs::new(1, epochs.clone());
         let Joined::First { entry: before, .. } = join(&runs, &["a", "b"]) else { panic!("nobody is at it") };
         let Joined::First { entry: other, .. } = join(&runs, &["c"]) else { panic!("nobody is at it") };
         assert!(matches!(join(&runs, &["a", "b"]), Joined::Another(_)));
-        tally.count(&[Key::new("b").expect("a good key")]);
+        epochs.end(&[Key::new("b").expect("a good key")]);
         let Joined::First { entry: after, .. } = join(&runs, &["a", "b"]) else { panic!("it is from before") };
         assert!(matches!(join(&runs, &["c"]), Joined::Another(_)), "another plan is as it was");
         drop(before);

@@ -41,6 +41,8 @@ pub struct Owner {
     pub first: u16,
     pub last: u16,
     pub address: Address,
+    /// The cluster's name for it, which it keeps when it comes back at another address.
+    pub id: Option<String>,
 }
 
 /// Over a connection that lives.
@@ -61,7 +63,7 @@ pub async fn from_sentinel(shared: &Shared, address: &Address, master: &str, aut
     let Value::Array(parts) = reply else { return None };
     let [host, port] = parts.as_slice() else { return None };
     let primary = Address { host: text(host)?.to_owned(), port: text(port)?.parse().ok()? };
-    let owner = Owner { first: 0, last: key::SLOTS - 1, address: primary };
+    let owner = Owner { first: 0, last: key::SLOTS - 1, address: primary, id: None };
     Some(View { owners: vec![owner], known: BTreeSet::new() })
 }
 
@@ -107,10 +109,16 @@ fn read_slots(reply: &Value, asked: &Address) -> Option<View> {
         let address = read_address(primary, asked)?;
         view.known.insert(address.clone());
         view.known.extend(replicas.iter().filter_map(|replica| read_address(replica, asked)));
-        view.owners.push(Owner { first: u16::try_from(*first).ok()?, last: u16::try_from(*last).ok()?, address });
+        let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
+        view.owners.push(Owner { first, last, address, id: read_id(primary) });
     }
     // A node that was just reset knows nobody: that is no view to go by.
     (!view.owners.is_empty()).then_some(view)
+}
+
+fn read_id(node: &Value) -> Option<String> {
+    let Value::Array(parts) = node else { return None };
+    parts.get(2).and_then(text).map(str::to_owned)
 }
 
 fn read_address(node: &Value, asked: &Address) -> Option<Address> {
@@ -139,9 +147,10 @@ mod tests {
             *3\r\n:100\r\n:16383\r\n*3\r\n$-1\r\n:6381\r\n$2\r\nid\r\n";
         let reply = redis::parse_redis_value(wire.as_bytes()).expect("a good reply");
         let view = read_slots(&reply, &address("asked", 1)).expect("a good view");
+        let id = Some("id".to_owned());
         let owners = vec![
-            Owner { first: 0, last: 99, address: address("10.0.0.1", 6379) },
-            Owner { first: 100, last: 16_383, address: address("asked", 6381) },
+            Owner { first: 0, last: 99, address: address("10.0.0.1", 6379), id: id.clone() },
+            Owner { first: 100, last: 16_383, address: address("asked", 6381), id },
         ];
         assert_eq!(view.owners, owners);
         assert!(view.known.contains(&address("10.0.0.2", 6380)));

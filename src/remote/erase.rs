@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use redis::Value;
 
 use crate::domain::key::{Key, Sibling};
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Erased, Erasure, Gone};
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::lane::{self, Carrier};
@@ -68,6 +69,9 @@ impl Remote {
 
 fn pack(request: &mut Request, erasure: &Erasure) {
     let key = &erasure.key;
+    if mutant::on(Mutant::M18IndexReadFirst) && erasure.has_index {
+        request.append(&index(key));
+    }
     if let Some(mark) = &erasure.mark {
         mark::commands(key, mark).iter().for_each(|command| request.append(command));
     }
@@ -79,10 +83,21 @@ fn pack(request: &mut Request, erasure: &Erasure) {
     if erasure.has_index {
         request.append(&index(key));
     }
+    if mutant::on(Mutant::M5IndexCleared) && erasure.has_index {
+        request.push(&[b"DEL", &key.sibling(Sibling::Index)]);
+    }
 }
 
 /// Reads what `pack` asked for: the marks, then what was there, what went, and the index.
 fn read(erasure: &Erasure, mut replies: Vec<Value>) -> Result<Gone, StoreError> {
+    if mutant::on(Mutant::M5IndexCleared) && erasure.has_index {
+        replies.pop();
+    }
+    if mutant::on(Mutant::M18IndexReadFirst) && erasure.has_index {
+        let early = replies.remove(0);
+        replies.pop();
+        replies.push(early);
+    }
     let after = 2 + usize::from(erasure.mark.is_some()) + usize::from(erasure.has_index);
     let rest = replies.split_off(replies.len().saturating_sub(after));
     // A mark that was refused is told, although the key went.

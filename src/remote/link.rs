@@ -109,6 +109,11 @@ impl Link {
         }
     }
 
+    /// Which run of the server this is. One that may not be asked for could be another each time.
+    pub fn run(&self) -> String {
+        self.server.run.clone().unwrap_or_else(|| format!("unknown {}", self.number))
+    }
+
     /// Ends the conversation for everybody.
     pub fn break_off(&self) {
         self.broken.cancel();

@@ -22,6 +22,7 @@ use crate::remote::connect::{Dial, Network};
 use crate::remote::metrics::Metrics;
 use crate::remote::node::Shared;
 use crate::remote::store::Remote;
+use crate::remote::upheaval::Upheavals;
 use crate::tasks::Tasks;
 
 pub mod claim;
@@ -29,6 +30,7 @@ pub mod connect;
 pub mod discover;
 pub mod erase;
 pub mod error;
+pub mod habits;
 pub mod journal;
 pub mod lane;
 pub mod library;
@@ -132,6 +134,7 @@ pub fn build_over(dial: Arc<dyn Dial>, config: Config, tasks: &Tasks, random: Ra
         random: random.clone(),
         metrics,
         nudge: Notify::new(),
+        upheavals: Upheavals::new(),
     });
     let remote = Arc::new(Remote::new(mode, shared, random));
     let kept = remote.clone();

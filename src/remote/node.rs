@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
+use crate::domain::removal::Primary;
 use crate::domain::store::{Confirmed, StoreError};
 use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
@@ -24,6 +25,7 @@ use crate::remote::error::{self, ConnectError};
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
+use crate::remote::upheaval::Upheavals;
 use crate::remote::{Address, Auth};
 use crate::tasks::Tasks;
 
@@ -51,6 +53,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Wakes the topology: something is not where it was.
     pub nudge: Notify,
+    /// Told when what was acknowledged may have been undone.
+    pub upheavals: Upheavals,
 }
 
 pub struct Node {
@@ -61,6 +65,8 @@ pub struct Node {
     standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
+    /// Which run of the server was met last. Behind a lock for one look.
+    run: Mutex<Option<String>>,
     under_way: Semaphore,
     pub retired: CancellationToken,
     latency_micros: AtomicU64,
@@ -105,11 +111,17 @@ pub struct Health {
 impl Node {
     /// Begins to connect at once.
     pub fn start(address: Address, shared: Arc<Shared>) -> Arc<Self> {
+        Self::start_again(address, shared, None)
+    }
+
+    /// For a server that was met before, in that run, at another address.
+    pub fn start_again(address: Address, shared: Arc<Shared>, run: Option<String>) -> Arc<Self> {
         let node = Arc::new(Self {
             address,
             lane: OnceLock::new(),
             standing: Watched::new(Stand::Connecting),
             breaker: Mutex::new(Breaker::new(shared.breaker)),
+            run: Mutex::new(run),
             under_way: Semaphore::new(UNDER_WAY),
             retired: CancellationToken::new(),
             latency_micros: AtomicU64::new(0),
@@ -170,6 +182,11 @@ impl Node {
 
     pub fn standing(&self) -> Standing {
         self.standing.look(Stand::standing)
+    }
+
+    /// Which run of the server was met last, if any was.
+    pub fn run(&self) -> Option<String> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn health(&self, now: Instant) -> Health {
@@ -353,8 +370,13 @@ impl Node {
         };
         self.note(change, StoreError::Unreachable);
         tracing::debug!(node = %self.address, incarnation = link.number, "connected");
+        let (run, is_primary) = (link.run(), link.server.is_primary);
+        let before = self.run.lock().unwrap_or_else(PoisonError::into_inner).replace(run.clone());
         self.stand(Stand::Live(Arc::new(link)));
         self.shared.nudge.notify_one();
+        if is_primary && before.is_some_and(|before| before != run) {
+            self.shared.upheavals.restarted(Primary { name: self.address.to_string(), run });
+        }
         true
     }
 
@@ -396,4 +418,4 @@ impl Stand {
 
 #[cfg(test)]
 #[path = "node_tests.rs"]
-mod tests;
+pub mod tests;

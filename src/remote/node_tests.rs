@@ -16,7 +16,7 @@ use crate::remote::connect::Stream;
 use crate::remote::library::Functions;
 use crate::tasks::Deaths;
 
-const DEADLINE: Duration = Duration::from_millis(100);
+pub const DEADLINE: Duration = Duration::from_millis(100);
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// Hands the other end of every connection to the test; refuses while nobody takes them.
@@ -40,15 +40,15 @@ impl Dial for Pipes {
     }
 }
 
-struct Rig {
-    node: Arc<Node>,
+pub struct Rig {
+    pub node: Arc<Node>,
     pipes: Arc<Pipes>,
     ends: mpsc::UnboundedReceiver<DuplexStream>,
     _tasks: (Tasks, Deaths),
 }
 
 /// The server's side of one connection.
-struct Peer {
+pub struct Peer {
     stream: DuplexStream,
     inbox: BytesMut,
     codec: redis::ValueCodec,
@@ -56,6 +56,10 @@ struct Peer {
 
 impl Rig {
     fn new() -> Self {
+        Self::with_replicas(0)
+    }
+
+    fn with_replicas(replicas: u8) -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
         let pipes = Arc::new(Pipes { ends: sender, dials: AtomicU64::new(0) });
         let tasks = Tasks::new();
@@ -67,26 +71,31 @@ impl Rig {
             connect_timeout: Duration::from_secs(1),
             breaker: breaker::Config { failures: 3, waits },
             primary_only: true,
-            replicas: 0,
+            replicas,
             group: "test".to_owned(),
             tasks: tasks.0.clone(),
             random: Random::from_seed(1),
             metrics: Metrics::register(&mut Default::default()),
             nudge: Notify::new(),
+            upheavals: Upheavals::new(),
         };
         let address = Address { host: "peer".to_owned(), port: 1 };
         Self { node: Node::start(address, Arc::new(shared)), pipes, ends, _tasks: tasks }
     }
 
     async fn up() -> (Self, Peer) {
-        let mut rig = Self::new();
+        Self::up_with_replicas(0).await
+    }
+
+    pub async fn up_with_replicas(replicas: u8) -> (Self, Peer) {
+        let mut rig = Self::with_replicas(replicas);
         let mut peer = rig.accept().await;
         peer.greet().await;
         rig.node.link().await.expect("a link");
         (rig, peer)
     }
 
-    async fn accept(&mut self) -> Peer {
+    pub async fn accept(&mut self) -> Peer {
         let stream = self.ends.recv().await.expect("a connection");
         Peer { stream, inbox: BytesMut::new(), codec: redis::ValueCodec::default() }
     }
@@ -95,14 +104,14 @@ impl Rig {
         self.node.call(Op::Read, Request::one(&[b"GET", key.as_bytes()])).await
     }
 
-    fn dials(&self) -> u64 {
+    pub fn dials(&self) -> u64 {
         self.pipes.dials.load(Ordering::Relaxed)
     }
 }
 
 impl Peer {
     /// Everything that is there after one wait for it, each command as one line of words.
-    async fn hear(&mut self) -> Vec<String> {
+    pub async fn hear(&mut self) -> Vec<String> {
         self.inbox.reserve(1024 * 1024);
         let count = self.stream.read_buf(&mut self.inbox).await.expect("readable");
         assert!(count > 0, "the node hung up");
@@ -114,17 +123,26 @@ impl Peer {
         commands
     }
 
-    async fn say(&mut self, reply: &str) {
+    pub async fn is_hung_up(&mut self) {
+        assert_eq!(self.stream.read_buf(&mut self.inbox).await.expect("readable"), 0);
+    }
+
+    pub async fn say(&mut self, reply: &str) {
         self.stream.write_all(reply.as_bytes()).await.expect("writable");
     }
 
-    async fn greet(&mut self) {
+    pub async fn greet(&mut self) {
+        self.greet_as("first").await;
+    }
+
+    /// Greets as one of its runs; the name has five letters.
+    pub async fn greet_as(&mut self, run: &str) {
         assert_eq!(self.hear().await, ["HELLO 3 SETNAME hydrant"]);
         self.say("%2\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$4\r\nrole\r\n$6\r\nmaster\r\n").await;
         assert_eq!(self.hear().await, ["EXISTS hydrant:probe"]);
         self.say(":0\r\n").await;
         assert_eq!(self.hear().await, ["INFO server"]);
-        self.say("=18\r\ntxt:run_id:first\r\n\r\n").await;
+        self.say(&format!("=18\r\ntxt:run_id:{run}\r\n\r\n")).await;
     }
 }
 

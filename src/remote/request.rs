@@ -30,6 +30,8 @@ pub enum Op {
     Bury,
     Scan,
     Journal,
+    /// A subject's history, and who has read what.
+    Habits,
     /// Asking replicas whether they have it.
     Wait,
     /// Asking who owns what.
@@ -90,7 +92,7 @@ impl Request {
 }
 
 impl Op {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Claim,
         Self::Commit,
         Self::Absent,
@@ -106,6 +108,7 @@ impl Op {
         Self::Bury,
         Self::Scan,
         Self::Journal,
+        Self::Habits,
         Self::Wait,
         Self::Topology,
         Self::Ping,
@@ -129,6 +132,7 @@ impl Op {
             Self::Bury => "bury",
             Self::Scan => "scan",
             Self::Journal => "journal",
+            Self::Habits => "habits",
             Self::Wait => "wait",
             Self::Topology => "topology",
             Self::Ping => "ping",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::Value;
+use tokio::time::Instant;
 
 use crate::domain::key::Key;
 use crate::domain::store::{Refusal, StoreError};
@@ -92,11 +93,13 @@ impl Remote {
                     self.topology.named(&to)
                 }
                 error::Redirect::Ask(to) => {
+                    self.shared.upheavals.moving(slot, Instant::now());
                     self.shared.metrics.redirected(RedirectKind::Ask);
                     request = request.asking();
                     self.topology.named(&to)
                 }
                 error::Redirect::TryAgain => {
+                    self.shared.upheavals.moving(slot, Instant::now());
                     self.shared.metrics.redirected(RedirectKind::TryAgain);
                     tokio::time::sleep(TRY_AGAIN_PAUSE).await;
                     Some(node)

@@ -6,7 +6,7 @@
 //! others. While something is wrong it asks again after an eighth of the time that it has been wrong for: quickly while
 //! a failover may be seconds away, and slowly through a long outage, which a fleet must not make worse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::domain::key::SLOTS;
 use crate::domain::store::{StoreError, StoreState};
 use crate::domain::watched::Watched;
-use crate::remote::discover::{self, View};
+use crate::remote::discover::{self, Owner, View};
 use crate::remote::metrics::Standing;
 use crate::remote::node::{Health, Node, Shared};
 use crate::remote::request::{Op, Request};
@@ -52,6 +52,8 @@ pub struct Topology {
 struct Map {
     owners: Owners,
     nodes: Vec<Arc<Node>>,
+    /// The owners' names for themselves, as far as they have any.
+    ids: BTreeMap<String, Address>,
     /// Everybody who was ever named, to ask when nobody else answers.
     known: BTreeSet<Address>,
 }
@@ -70,14 +72,19 @@ impl Topology {
             Mode::Standalone { address } => Map {
                 owners: Owners::One,
                 nodes: vec![Node::start(address.clone(), shared.clone())],
+                ids: BTreeMap::new(),
                 known: BTreeSet::new(),
             },
-            Mode::Sentinel { sentinels, .. } => {
-                Map { owners: Owners::One, nodes: Vec::new(), known: sentinels.iter().cloned().collect() }
-            }
+            Mode::Sentinel { sentinels, .. } => Map {
+                owners: Owners::One,
+                nodes: Vec::new(),
+                ids: BTreeMap::new(),
+                known: sentinels.iter().cloned().collect(),
+            },
             Mode::Cluster { seeds } => Map {
                 owners: Owners::BySlot(vec![NOBODY; usize::from(SLOTS)]),
                 nodes: Vec::new(),
+                ids: BTreeMap::new(),
                 known: seeds.iter().cloned().collect(),
             },
         };
@@ -101,12 +108,24 @@ impl Topology {
     }
 
     fn owner_now(&self, slot: u16) -> Option<Arc<Node>> {
+        self.map.load().owner(slot).cloned()
+    }
+
+    /// As people call it.
+    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.map.load().nodes.iter().find(|node| node.address.to_string() == name).cloned()
+    }
+
+    /// Everybody who owns slots, and whether that is all slots.
+    pub fn owners(&self) -> (Vec<Arc<Node>>, bool) {
         let map = self.map.load();
-        let index = match &map.owners {
-            Owners::One => 0,
-            Owners::BySlot(owners) => usize::from(owners[usize::from(slot)]),
-        };
-        map.nodes.get(index).cloned()
+        let mut owners: Vec<Arc<Node>> = Vec::new();
+        for slot in 0..map.slots() {
+            if let Some(node) = map.owner(slot).filter(|node| !owners.iter().any(|known| Arc::ptr_eq(known, node))) {
+                owners.push(node.clone());
+            }
+        }
+        (owners, map.is_covered())
     }
 
     /// The node that a redirect names, known or not.
@@ -126,7 +145,12 @@ impl Topology {
         let node = Node::start(address.clone(), self.shared.clone());
         let mut nodes = map.nodes.clone();
         nodes.push(node.clone());
-        self.map.store(Arc::new(Map { owners: map.owners.clone(), nodes, known: map.known.clone() }));
+        self.map.store(Arc::new(Map {
+            owners: map.owners.clone(),
+            nodes,
+            ids: map.ids.clone(),
+            known: map.known.clone(),
+        }));
         Some(node)
     }
 
@@ -246,10 +270,11 @@ impl Topology {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.map.load_full();
         let mut nodes: Vec<Arc<Node>> = Vec::new();
-        let mut place = |address: &Address| -> u16 {
-            let index = nodes.iter().position(|node| node.address == *address).unwrap_or_else(|| {
-                let kept = old.nodes.iter().find(|node| node.address == *address).cloned();
-                nodes.push(kept.unwrap_or_else(|| Node::start(address.clone(), self.shared.clone())));
+        let mut place = |owner: &Owner| -> u16 {
+            let index = nodes.iter().position(|node| node.address == owner.address).unwrap_or_else(|| {
+                nodes.push(old.kept(owner).unwrap_or_else(|| {
+                    Node::start_again(owner.address.clone(), self.shared.clone(), old.run_of(owner))
+                }));
                 nodes.len() - 1
             });
             u16::try_from(index).unwrap_or(NOBODY)
@@ -257,14 +282,14 @@ impl Topology {
         let owners = match &old.owners {
             Owners::One => {
                 view.owners.iter().for_each(|owner| {
-                    place(&owner.address);
+                    place(owner);
                 });
                 Owners::One
             }
             Owners::BySlot(_) => {
                 let mut owners = vec![NOBODY; usize::from(SLOTS)];
                 for owner in view.owners.iter().take(usize::from(SLOTS)) {
-                    let index = place(&owner.address);
+                    let index = place(owner);
                     let (first, last) = (owner.first.min(SLOTS - 1), owner.last.min(SLOTS - 1));
                     if first <= last {
                         owners[usize::from(first)..=usize::from(last)].fill(index);
@@ -278,7 +303,10 @@ impl Topology {
         }
         let mut known = view.known;
         known.extend(self.seeds());
-        self.map.store(Arc::new(Map { owners, nodes, known }));
+        let ids = view.owners.into_iter().filter_map(|owner| Some((owner.id?, owner.address))).collect();
+        let map = Arc::new(Map { owners, nodes, ids, known });
+        self.map.store(map.clone());
+        self.shared.upheavals.moved(&old.moved(&map));
     }
 
     /// Ten keys whose slots the server is asked for, braces and all: if it disagrees, siblings would be misplaced.
@@ -310,12 +338,52 @@ impl Topology {
 }
 
 impl Map {
+    fn owner(&self, slot: u16) -> Option<&Arc<Node>> {
+        let index = match &self.owners {
+            Owners::One => 0,
+            Owners::BySlot(owners) => usize::from(owners[usize::from(slot)]),
+        };
+        self.nodes.get(index)
+    }
+
+    /// How many of them have to be looked at to see every owner.
+    fn slots(&self) -> u16 {
+        match &self.owners {
+            Owners::One => 1,
+            Owners::BySlot(_) => SLOTS,
+        }
+    }
+
+    fn is_covered(&self) -> bool {
+        (0..self.slots()).all(|slot| self.owner(slot).is_some())
+    }
+
+    fn kept(&self, owner: &Owner) -> Option<Arc<Node>> {
+        self.nodes.iter().find(|node| node.address == owner.address).cloned()
+    }
+
+    /// In which run a server was met that has come back at another address.
+    fn run_of(&self, owner: &Owner) -> Option<String> {
+        let before = self.ids.get(owner.id.as_ref()?)?;
+        self.nodes.iter().find(|node| node.address == *before)?.run()
+    }
+
+    /// The slots that another node owns in the next map. Those that nobody owned for a while count, since nobody knows what
+    /// happened to them; the first map of all moves nothing.
+    fn moved(&self, next: &Self) -> Vec<u16> {
+        if (0..self.slots()).all(|slot| self.owner(slot).is_none()) {
+            return Vec::new();
+        }
+        let moved = |slot: &u16| match (self.owner(*slot), next.owner(*slot)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(before), Some(after)) => !Arc::ptr_eq(before, after),
+        };
+        (0..SLOTS).filter(moved).collect()
+    }
+
     /// Every slot has an owner, and every owner answers.
     fn is_well(&self) -> bool {
-        let covered = match &self.owners {
-            Owners::One => !self.nodes.is_empty(),
-            Owners::BySlot(owners) => !owners.contains(&NOBODY),
-        };
-        covered && self.nodes.iter().all(|node| node.standing() == Standing::Live)
+        self.is_covered() && self.nodes.iter().all(|node| node.standing() == Standing::Live)
     }
 }

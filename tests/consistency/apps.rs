@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::truth::Entity;
 
 /// As long as Hydrant's own values of that entity.
-const TTL_SECONDS: u64 = 30;
+const TTL_SECONDS: u64 = 120;
 /// The promise is about values written within 2 s of an invalidation; a read before it and this much thought stay within.
 const LONGEST_THOUGHT_MS: u64 = 1_200;
 

@@ -1,7 +1,6 @@
 //! How something is invalidated: by a call to a sidecar, in the ways that the contract has, or by an application's own
 //! `DEL key guard`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tonic_types::StatusExt;
 
 use crate::fills::{member, subject};
 use crate::run::{Run, Way};
-use crate::truth::{Entity, State, email, phone, shop};
+use crate::truth::{Entity, State, alias_keys, email, phone, shop};
 
 /// One invalidation, and what it promises once it is done.
 #[derive(Clone, Debug)]
@@ -43,6 +42,8 @@ pub enum By {
 
 /// A little more than a call has by itself: three sidecars, six servers and their readers share the machine.
 const DEADLINE: Duration = Duration::from_millis(400);
+/// Of the baskets' invalidations.
+const SWEPT_PERCENT: u32 = 0;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl By {
@@ -64,10 +65,10 @@ impl Asked {
             let others = (0..known).filter(|other| is_found(*other) && *other != id);
             promised.extend(others.map(|other| (entity, other, run.truth.now(entity, other))));
         };
-        let (way, mut mode) = (random.random_range(0..100), pb::InvalidateMode::Remove);
+        let (way, mut mode) = (random.random_range(0..100_u32), pb::InvalidateMode::Remove);
         let target = match (entity, way) {
             // Rarely: Redis is scanned for it, twice.
-            (Entity::Basket, 0..2) => {
+            (Entity::Basket, _) if way < SWEPT_PERCENT => {
                 let start = id.to_string();
                 and_all(&|other| other.to_string().starts_with(&start));
                 Target::Pattern(pb::PatternTarget { pattern: format!("{}*", entity.key(id)) })
@@ -88,9 +89,7 @@ impl Asked {
             }
             (Entity::Basket | Entity::Price | Entity::Note, _) => member_target(entity, id, Vec::new()),
         };
-        let aliases = [old, new].into_iter().flat_map(|state| {
-            [format!("user:email:{}", email(id, state.epoch)), format!("user:phone:{}", phone(id, state.epoch))]
-        });
+        let aliases = [old, new].into_iter().flat_map(|state| alias_keys(id, state.epoch));
         let aliases = aliases.filter(|_| entity == Entity::User);
         Self { promised, target, mode, keys: std::iter::once(entity.key(id)).chain(aliases).collect() }
     }
@@ -102,11 +101,14 @@ fn member_target(entity: Entity, id: usize, known_aliases: Vec<pb::AliasValue>) 
 }
 
 fn known_aliases(id: usize, old: State, new: State) -> Vec<pb::AliasValue> {
-    let value = |alias: &str, value: String| pb::AliasValue {
+    let value = |alias: &str, params: &[(&str, String)]| pb::AliasValue {
         alias: alias.to_owned(),
-        params: BTreeMap::from([(alias.to_owned(), value)]),
+        params: params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
     };
-    let of = |state: State| [value("email", email(id, state.epoch)), value("phone", phone(id, state.epoch))];
+    let of = |state: State| {
+        let phone = [("shop", shop(id)), ("phone", phone(id, state.epoch))];
+        [value("email", &[("email", email(id, state.epoch))]), value("phone", &phone)]
+    };
     [old, new].into_iter().flat_map(of).collect()
 }
 

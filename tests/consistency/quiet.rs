@@ -117,8 +117,8 @@ async fn compare(stage: &Stage, run: &Run, quiet: &mut Quiet) {
 
 /// What is wrong with a value, if anything.
 fn wrong(run: &Run, entity: Entity, key: &str, value: &str) -> Option<String> {
-    if let Some(held) = key.strip_prefix("user:phone:p") {
-        let (id, epoch) = held.split_once('.')?;
+    if let Some(held) = key.strip_prefix("user:phone:") {
+        let (id, epoch) = held.split_once(":p")?.1.split_once('.')?;
         let (id, epoch): (usize, u64) = (id.parse().ok()?, epoch.parse().ok()?);
         let now = run.truth.now(entity, id);
         return (epoch != now.epoch).then(|| format!("the phone is {} now", phone(id, now.epoch)));

@@ -2,6 +2,7 @@
 //! acknowledged, then read, then compare; they never speak to Hydrant.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,10 +11,10 @@ use rand::{Rng, SeedableRng};
 use redis::AsyncCommands;
 use redis::cluster_async::ClusterConnection;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::run::{Read, Run};
-use crate::truth::{Entity, Found, email, phone};
+use crate::truth::{Entity, Found, alias_keys};
 
 /// Reads that are under way together, as in an application with many requests.
 const TOGETHER: usize = 8;
@@ -51,11 +52,11 @@ fn aim(run: &Run, random: &mut StdRng) -> Aim {
     match random.random_range(0..100) {
         0..40 => plain(Entity::User),
         40..60 => {
-            let key = format!("user:email:{}", email(id, epoch));
+            let [key, _] = alias_keys(id, epoch);
             Aim { entity: Entity::User, id, key, epoch: None, counts: epoch == now }
         }
         60..75 => {
-            let key = format!("user:phone:{}", phone(id, epoch));
+            let [_, key] = alias_keys(id, epoch);
             Aim { entity: Entity::User, id, key, epoch: Some(epoch), counts: epoch == now }
         }
         75..85 => plain(Entity::Basket),
@@ -67,7 +68,7 @@ fn aim(run: &Run, random: &mut StdRng) -> Aim {
 async fn read_one(run: &Run, mut connection: ClusterConnection, aim: &Aim) {
     let acked = run.truth.acked(aim.entity, aim.id);
     let Ok(value) = connection.get::<_, Option<Vec<u8>>>(&aim.key).await else {
-        run.ledger.read_errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run.ledger.read_errors.fetch_add(1, Ordering::Relaxed);
         return;
     };
     if aim.counts || value.is_some() {
@@ -83,8 +84,7 @@ async fn read_one(run: &Run, mut connection: ClusterConnection, aim: &Aim) {
         None => {
             let parsed: Value = serde_json::from_slice(&value).unwrap_or_default();
             let written = parsed["app_wrote_ms"].as_u64().map(Duration::from_millis);
-            let written = written.map(|at| run.truth.started + at).map(|at: Instant| at);
-            (Found::Version(parsed["version"].as_u64().unwrap_or_default()), written)
+            (Found::Version(parsed["version"].as_u64().unwrap_or_default()), written.map(|at| run.truth.started + at))
         }
     };
     run.judge(Read { entity: aim.entity, id: aim.id, key: &aim.key, value: &value, found, acked, app_wrote });

@@ -60,11 +60,11 @@ fn config(nodes: &str, origin: &str) -> String {
         let source = if entity == Entity::Note { "replica" } else { "truth" };
         format!(
             "  {name}: {{ key: \"{key}\", load: {{ source: {source}, get: \"/{name}/{{id}}\", credential: service }}, \
-             ttl: {{ base: 30s, jitter: 10% }}, fields: {{ allow: [\"*\"] }}, {more} }}\n"
+             ttl: {{ base: 120s, jitter: 10% }}, fields: {{ allow: [\"*\"] }}, {more} }}\n"
         )
     };
     let aliases = "aliases: { email: { key: \"user:email:{email}\", value: full }, \
-                   phone: { key: \"user:phone:{phone}\", value: id } }, tags: [\"shop:{shop}\"]";
+                   phone: { key: \"user:phone:{shop}:{phone}\", value: id } }, tags: [\"shop:{shop}\"]";
     // A run lasts seconds: a node that is back is soon tried again.
     let breaker = "breaker: { first_wait: 200ms, longest_wait: 1s }";
     let http = format!("origin: \"http://{origin}\", timeout: 3s, concurrency: 256");

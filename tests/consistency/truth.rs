@@ -89,6 +89,11 @@ pub fn phone(id: usize, epoch: u64) -> String {
     format!("p{id}.{epoch}")
 }
 
+/// A user's keys beside its own: the e-mail's holds the whole value, the phone's the id alone.
+pub fn alias_keys(id: usize, epoch: u64) -> [String; 2] {
+    [format!("user:email:{}", email(id, epoch)), format!("user:phone:{}:{}", shop(id), phone(id, epoch))]
+}
+
 /// The shop, and so the tag, that a user belongs to.
 pub fn shop(id: usize) -> String {
     format!("s{}", id % 8)

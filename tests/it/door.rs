@@ -52,14 +52,12 @@ async fn what_is_not_built_says_so_with_a_stable_reason() {
     let door = Setup::default().start().await;
     let mut control = door.client().await;
     let mut read = CacheReadServiceClient::new(door.channel().await);
-    let records = tokio_stream::iter([pb::RecordRequest::default()]);
     let told = [
         control.warm_up(pb::WarmUpRequest::default()).await.map(drop),
         control.stats(pb::StatsRequest::default()).await.map(drop),
         control.explain(pb::ExplainRequest::default()).await.map(drop),
         read.lookup(pb::LookupRequest::default()).await.map(drop),
         read.watch(pb::WatchRequest::default()).await.map(drop),
-        read.record(records).await.map(drop),
     ];
     for answer in told {
         let status = answer.expect_err("not built");

@@ -17,7 +17,7 @@ use hydrant::domain::random::Random;
 use hydrant::domain::removal::{Erasure, Mark, Removal, TagPlace};
 use hydrant::domain::source::{Fetched, Source};
 use hydrant::domain::store::{ClaimAsk, ClaimMode, Claimed, Store};
-use hydrant::domain::subject::Subject;
+use hydrant::domain::subject::{Fact, Subject};
 use hydrant::domain::switch::Switch;
 use hydrant::domain::tag::Tag;
 use hydrant::domain::template::{Params, Template};
@@ -382,6 +382,23 @@ async fn a_subjects_own_members_are_registered_under_it() {
     world.filler.fill(Job { owner, ..world.job() }).await;
     let named = Tag::Subject(Pseudonym::new("test", Some("acme"), "7"));
     assert_eq!(world.tagged(&named).await, [key("user:7")], "whoever asks knows better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_logout_finds_by_itself_need_not_wait_for_the_replicas() {
+    let bind = BTreeMap::from([("id".to_owned(), Fact::Session)]);
+    let tags = tagged().tags;
+    for (draft, outcome) in [
+        (own(), Outcome::Filled),
+        (Draft { bind, ..own() }, Outcome::Failed),
+        (Draft { tags, ..own() }, Outcome::Failed),
+    ] {
+        let world = world(draft);
+        world.store.confirm_tags(Answer::Short);
+        let owner = Some(world.filler.owner(&subject(None)));
+        assert_eq!(world.filler.fill(Job { owner, ..world.job() }).await.outcome, outcome);
+        assert_eq!(world.tagged(&Tag::Subject(Pseudonym::new("test", None, "7"))).await, [key("user:7")]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,6 +21,7 @@ use hydrant::domain::trace::TraceContext;
 use hydrant::domain::ttl::Ttl;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
+use hydrant::local::habits::MemoryHabits;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::prehydrate::identity::Identity;
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 
 use crate::support::catalog::{catalog, draft, name, subject_draft};
 use crate::support::cookies::{END, claims, jwt};
+use crate::support::prehydration::{self, Parts};
 use crate::support::stub::StubSource;
 
 struct World {
@@ -70,17 +72,11 @@ fn world_of(
         fill::Config { group: "test".to_owned(), claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(&mut registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
-    let config = prehydrate::Config {
-        always: always.iter().map(|n| name(n)).collect(),
-        deadline: Duration::from_secs(4),
-        in_flight,
-        queue: Duration::from_millis(20),
-        items: 16,
-    };
+    let config = prehydration::config(always.iter().map(|n| name(n)).collect(), in_flight);
     let (tasks, deaths) = Tasks::new();
-    let metrics = prehydrate::metrics::Metrics::register(&mut registry);
     let cookies = Cookies::new(identity, Clock::fixed(UNIX_EPOCH + Duration::from_secs(END - 60)));
-    let prehydrate = Prehydrate::new(config, cookies, live.clone(), filler, tasks, &random, metrics);
+    let parts = Parts { cookies, live: live.clone(), filler, habits: Arc::new(MemoryHabits::default()) };
+    let prehydrate = prehydration::start(config, parts, &tasks, &random, &mut registry);
     World { store, source, live, prehydrate, registry, _deaths: deaths }
 }
 
@@ -450,13 +446,7 @@ async fn cookies_are_read_by_what_is_configured_now() {
     let cookie = || shown(jwt("1", KEY, &claims("7")));
     let kind = async || world.prehydrate.run(cookie()).await.err().map(|error| error.kind);
     assert_eq!(kind().await, Some(Kind::NotConfigured));
-    let config = || prehydrate::Config {
-        always: vec![],
-        deadline: Duration::from_secs(4),
-        in_flight: 512,
-        queue: Duration::from_millis(20),
-        items: 16,
-    };
+    let config = || prehydration::config(vec![], 512);
     world.prehydrate.reconfigure(config(), Some(identity("1", KEY)));
     assert_eq!(kind().await, None);
     world.prehydrate.reconfigure(config(), Some(identity("2", OTHER)));

@@ -50,7 +50,7 @@ async fn value_or_none(rig: &Rig) -> Option<String> {
 
 /// What the sidecar's own user needs for fills, reads and invalidations on a single server. A function may do only what its
 /// caller may, so the commands inside count too.
-const RIGHTS: [&str; 24] = [
+pub const RIGHTS: [&str; 24] = [
     "on",
     ">pw",
     "~*",

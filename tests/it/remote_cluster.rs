@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use hydrant::domain::key::{Key, Sibling, slot_of};
-use hydrant::domain::store::{Claimed, Committed, Refusal, Store, StoreError};
-use hydrant::remote::Mode;
+use hydrant::domain::member_version::Version;
+use hydrant::domain::random::Random;
+use hydrant::domain::removal::{Erasure, Mark, Removal};
+use hydrant::domain::store::{Claimed, Committed, Confirmed, Refusal, Rules, Store, StoreError, Write};
+use hydrant::remote::{Config, Mode};
 
 use crate::support::redis::{RedisCluster, RedisServer};
 use crate::support::store::{Rig, TTL, claim, claim_error, commit, config, fill, key, miss, refresh, value};
@@ -87,6 +90,50 @@ async fn a_slot_can_move_under_fills() {
     until("fills at the new owner", async || fill(store, missing, "v").await == Ok(Committed::Written)).await;
     assert_eq!(value(store, missing).await.as_deref(), Some("v"));
     assert_eq!(store.remove(&keys).await, Ok(1));
+}
+
+#[tokio::test]
+async fn an_invalidation_reaches_both_sides_of_a_slot_that_moves() {
+    let cluster = RedisCluster::start().await;
+    let rig = Rig::up(Config { replicas: 1, ..config(Mode::Cluster { seeds: cluster.seeds() }) }).await;
+    let store = &*rig.store;
+    let keys = keys(&cluster, "gone:", &["stays", "moves", "torn", "missing"]);
+    let [stays, moves, torn, missing] = &keys[..] else { panic!("four keys") };
+    let alias = |key: &Key| Key::new([key.as_bytes(), &b"@"[..]].concat()).expect("a good key");
+    for key in [stays, moves, torn] {
+        let write = Write { aliases: vec![alias(key)], registered_for: TTL, ..Write::plain("v".into(), TTL) };
+        claim(store, miss(key)).await.commit(write).await.expect("written");
+    }
+    let migration = Migration::begin(&cluster, stays.slot());
+    for part in [moves.as_bytes(), &moves.sibling(Sibling::Index)[..], &torn.sibling(Sibling::Index)] {
+        migration.carry(part);
+    }
+
+    let floor = Version::new(7);
+    let mark = Mark { nonce: Random::from_seed(1).nonce(), life: TTL, floor };
+    let erasures: Vec<Erasure> =
+        keys.iter().map(|key| Erasure { key: key.clone(), has_index: true, mark: Some(mark) }).collect();
+    let erased = store.erase(&erasures).await;
+    for (key, gone) in keys.iter().zip(erased.keys) {
+        let gone = gone.expect("erased");
+        let named = if key == missing { Vec::new() } else { vec![alias(key)] };
+        assert_eq!((gone.held, gone.aliases), (key != missing, named));
+    }
+    until("a confirmation of both sides", async || store.erase(&erasures).await.confirmation.await == Confirmed::Yes)
+        .await;
+
+    // Each mark stands once, on either side, and is there when the slot has moved.
+    for key in &keys {
+        migration.carry(&key.sibling(Sibling::Tombstone));
+    }
+    migration.carry(&stays.sibling(Sibling::Index));
+    migration.end();
+    until("fills at the new owner", async || fill(store, missing, "v").await == Ok(Committed::Written)).await;
+    for key in &keys {
+        let rules = Rules { version: Version::new(6), has_floor: true, ..Rules::default() };
+        let landing = claim(store, refresh(key)).await.commit(Write { rules, ..Write::plain("old".into(), TTL) }).await;
+        assert_eq!(landing.map(|landing| landing.committed), Ok(Committed::Superseded));
+    }
 }
 
 #[tokio::test]

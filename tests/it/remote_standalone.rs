@@ -15,6 +15,7 @@ use hydrant::tasks::Tasks;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::remote_removal::everything;
 use crate::support::redis::RedisServer;
 use crate::support::store::{Rig, TTL, claim, claim_error, commit, config, fill, key, miss, value};
 use crate::support::wait::until;
@@ -167,6 +168,8 @@ async fn a_server_without_functions_gets_scripts() {
     assert!(server.text(&["INFO", "commandstats"]).contains("cmdstat_evalsha"));
     assert!(!server.text(&["INFO", "commandstats"]).contains("cmdstat_fcall"));
     assert_eq!(store.remove(&[key]).await, Ok(1));
+    everything(&store, &server).await;
+    assert!(!server.text(&["INFO", "commandstats"]).contains("cmdstat_fcall"));
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::config::file::entity as file;
+use crate::config::file::source::Source;
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::Size;
+use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
 use crate::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use crate::domain::projection::{Projection, Spec};
@@ -51,6 +53,8 @@ impl Context<'_> {
             ttl,
             fields,
             max_bytes,
+            version,
+            soft,
             writers,
             tags,
             secret,
@@ -84,8 +88,11 @@ impl Context<'_> {
             load,
             ttl: ttl?,
             projection: projection?,
-            version: None,
-            soft: None,
+            version: version.map(|version| match version {
+                file::Version::Number(Formed(place)) => DeclaredVersion::Number(place),
+                file::Version::Time(Formed(place)) => DeclaredVersion::Time(place),
+            }),
+            soft: soft.map(|soft| soft.grace.0),
             writers: match writers {
                 file::Writers::Hydrant => Writers::Hydrant,
                 file::Writers::Shared => Writers::Shared,
@@ -102,12 +109,6 @@ impl Context<'_> {
             let hint = "it is checked, so that the file can be written now; remove it if something relies on it";
             self.warning(&format!("{path}.{key}"), format!("{what} in this version"), hint);
         };
-        if !entity.aliases.is_empty() {
-            warn("aliases", "aliases are not written yet");
-        }
-        if !entity.tags.is_empty() {
-            warn("tags", "tags are not written yet");
-        }
         if matches!(entity.class, file::Class::Critical) {
             warn("class", "critical entities are not kept in local memory yet");
         }
@@ -138,13 +139,13 @@ impl Context<'_> {
 
     fn aliases(&mut self, path: &str, aliases: BTreeMap<String, file::Alias>) -> Option<Vec<Alias>> {
         let mut named = Vec::new();
-        for (text, file::Alias { key: Formed(KeyTemplate(key)), value }) in aliases {
+        for (text, file::Alias { key: Formed(KeyTemplate(key)), value, from }) in aliases {
             let value = match value {
                 file::AliasValue::Id => AliasValue::Id,
                 file::AliasValue::Full => AliasValue::Full,
             };
             let name = self.name(&format!("{path}.aliases.{text}"), &text);
-            named.push(name.map(|name| Alias { name, key, value, from: None }));
+            named.push(name.map(|name| Alias { name, key, value, from: from.map(|Formed(place)| place) }));
         }
         named.into_iter().collect()
     }
@@ -154,7 +155,8 @@ impl Context<'_> {
         let source = Name::new(&source)?;
         // A source that is broken has its own problems.
         let credential = self.credential(at, credential, scope, sources.get(&source)?)?;
-        Some(Load { source, path, credential, lag: None })
+        let lag = self.take::<Source>(&["sources", source.as_str()])?.lag.map(|lag| lag.0);
+        Some(Load { source, path, credential, lag })
     }
 
     fn credential(
@@ -210,19 +212,14 @@ impl Context<'_> {
         Projection::new(spec)
             .map_err(|errors| {
                 for error in errors {
-                    let key = match error.field {
-                        "body" => "load.body".to_owned(),
-                        field @ ("allow" | "never" | "trust") => format!("fields.{field}"),
-                        field => field.to_owned(),
-                    };
                     let hint = match error.field {
-                        "body" => "write `$.data`, or leave it out for the whole answer",
+                        "load.body" => "write `$.data`, or leave it out for the whole answer",
                         "max_bytes" => "write a size: 1MiB",
                         _ => {
                             "fields are dotted paths: `id`, `address.city`; secrets are never kept, whatever is allowed"
                         }
                     };
-                    self.problem(&format!("{path}.{key}"), error.problem, hint);
+                    self.problem(&format!("{path}.{}", error.field), error.problem, hint);
                 }
             })
             .ok()
@@ -245,6 +242,9 @@ impl Context<'_> {
             EntityError::AliasTwice(_) => "give each alias a name of its own",
             EntityError::AliasWithoutId(_) => "write `value: full`, or leave one parameter of the key out of the alias",
             EntityError::AliasFrom(_) => "leave it out: each parameter is then the value's field of that name",
+            EntityError::AliasNotKept { .. } => {
+                "add it to `fields.allow`, or say where it stands: `from: $.contact.email`"
+            }
             EntityError::OwnPrefix | EntityError::AliasOwnPrefix(_) => "begin the key otherwise",
             EntityError::Grace => "choose a grace within `ttl.base`",
         };

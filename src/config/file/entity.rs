@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
+use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::Ids;
 
@@ -45,11 +46,17 @@ pub struct Entity {
     #[serde(default = "max_bytes")]
     #[schemars(extend("x-least" = "1B", "x-most" = "63MiB"))]
     pub max_bytes: Size,
+    /// Where the source's answer says how new it is. With it an invalidation can name the oldest version that may still
+    /// be cached, and a value that is older is not written.
+    pub version: Option<Version>,
+    /// Lets an invalidation leave the old value to readers for a while, until a new one is fetched. Left out: old values
+    /// are removed at once, always.
+    pub soft: Option<Soft>,
     /// Who writes these keys.
     #[serde(default)]
     pub writers: Writers,
     /// Names under which keys are indexed, to be removed together: `tenant:{tenant}`. They may use the key's
-    /// parameters, `tenant` and `subject`.
+    /// parameters; what is of one tenant also `tenant`, what is of one subject also `subject` (its pseudonym).
     #[serde(default)]
     pub tags: Vec<Formed<TagTemplate>>,
     /// The ids are secret, like session tokens: they appear hashed everywhere but in the key itself.
@@ -66,16 +73,38 @@ pub struct Alias {
     /// What the alias' key holds.
     #[serde(default)]
     pub value: AliasValue,
+    /// Where the value that is kept holds what this alias is named by: `$.contact.email`. If left out, each parameter is
+    /// the field of its name; one that is a parameter of `key` as well is the member's.
+    pub from: Option<Formed<Place>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AliasValue {
-    /// The member's id: a reader makes a second read.
+    /// The member's id as plain text: a reader makes a second read.
     #[default]
     Id,
     /// The whole value again.
     Full,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Version {
+    /// A place in the answer with a whole number that grows with every change: `$.rev`
+    Number(Formed<Place>),
+    /// A place in the answer with a time as RFC 3339 writes it: `$.updated_at`
+    Time(Formed<Place>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-short" = "grace"))]
+pub struct Soft {
+    /// How long an old value may still be read. At most `ttl.base`.
+    #[serde(default = "grace")]
+    #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
+    pub grace: Span,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -172,6 +201,10 @@ pub struct Fields {
 
 fn max_bytes() -> Size {
     Size(1 << 20)
+}
+
+fn grace() -> Span {
+    Span::secs(30)
 }
 
 fn jitter() -> Percent {

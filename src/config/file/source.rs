@@ -14,6 +14,10 @@ pub struct Source {
     /// A source behind HTTP: one fixed origin, GET only, redirects are not followed.
     #[schemars(extend("x-hint" = "describe it: `http: { origin: \"https://accounts.internal\" }`"))]
     pub http: Http,
+    /// For how long after a change this source may still answer what was before it, as one that reads from replicas or
+    /// caches by itself. For that long after an invalidation a value lives no longer than what remains of it.
+    #[schemars(extend("x-least" = "10ms", "x-most" = "1h"))]
+    pub lag: Option<Span>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

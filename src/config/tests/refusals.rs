@@ -237,8 +237,8 @@ fn further_keys_tags_and_loads() {
             "entities.user.aliases.e.key: `a:{b}:{b}` is not a template: the parameter `b` stands twice",
         ),
         (
-            "ttl: 5m",
-            "aliases: { e: { key: \"user:{name}\" } }, ttl: 5m",
+            "ttl: 5m, fields: { allow: [id] }",
+            "aliases: { e: { key: \"user:{name}\" } }, ttl: 5m, fields: { allow: [id, name] }",
             "entities.user.aliases.e.key: `user:{name}` makes the same keys as `user:{id}` of the entity `user`",
         ),
         (
@@ -269,6 +269,85 @@ fn further_keys_tags_and_loads() {
     }
     let asks = SMALL.replace("get: \"/users/{id}\"", "get: \"/u\", credential: session").replace("session: bearer", "");
     assert_eq!(told(&asks), "entities.user.load.credential: the source takes no session");
+}
+
+#[test]
+fn aliases_tags_versions_and_graces() {
+    let alias = |rest: &str| format!("aliases: {{ e: {{ {rest} }} }}, ttl: 5m");
+    for (by, expected) in [
+        (
+            alias("key: \"mail:{email}\""),
+            "entities.user.aliases.e: the alias is named by `$.email`, which is not among the fields kept",
+        ),
+        (
+            alias("key: \"mail:{email}\", from: contact.email"),
+            "entities.user.aliases.e.from: `contact.email` is not a place in an answer",
+        ),
+        (
+            alias("key: \"again:{id}\", from: $.id, value: full"),
+            "entities.user.aliases.e.from: `from` names one field, but not exactly one parameter of the alias is to be found there",
+        ),
+        (
+            alias("key: \"again:{id}\""),
+            "entities.user.aliases.e.value: the alias key holds an id, but which of the key's parameters that is cannot be told",
+        ),
+        (
+            alias("key: \"hydrant:{id}\", value: full"),
+            "entities.user.aliases.e.key: keys beginning `hydrant:` are hydrant's own",
+        ),
+        (
+            alias("key: \"{{{id}}}:g\", value: full"),
+            "entities.user.aliases.e.key: `{{{id}}}:g` is not a template: the template's own text would make a bad key: the key looks like one of Hydrant's own (`{…}:g`, `:x`, `:t`, `:m`)",
+        ),
+        (
+            "scope: tenant, bind: { id: tenant }, tags: [\"by:{subject}\"], load: { source: api, get: /u, credential: service }, ttl: 5m".to_owned(),
+            "entities.user.tags: `{subject}` in a tag of a tenant-scoped entity: the key would be found under the tag of whoever asked first only",
+        ),
+        ("tags: [a, b, c, d, e, f, g, h, i], ttl: 5m".to_owned(), "entities.user.tags: more than 8 tags"),
+        ("version: rev, ttl: 5m".to_owned(), "entities.user.version: `rev` is none of the choices"),
+        (
+            "version: { number: rev }, ttl: 5m".to_owned(),
+            "entities.user.version.number: `rev` is not a place in an answer",
+        ),
+        (
+            "version: { number: $.rev, time: $.at }, ttl: 5m".to_owned(),
+            "entities.user.version: this is none of the choices",
+        ),
+        (
+            "soft: 10m, ttl: 5m".to_owned(),
+            "entities.user.soft.grace: the grace must be between 1s and the life of a value",
+        ),
+        ("soft: { grace: 2h }, ttl: 5m".to_owned(), "entities.user.soft.grace: `2h` is out of range, 1s to 1h"),
+    ] {
+        let load = "load: { source: api, get: \"/users/{id}\" }, ttl: 5m";
+        let said = with(if by.contains("load:") { load } else { "ttl: 5m" }, &by);
+        assert!(said.starts_with(expected), "{by}\n{said}");
+    }
+    assert_eq!(
+        with("key: \"user:{id}\"", "key: \"hydrant:{id}\""),
+        "entities.user.key: keys beginning `hydrant:` are hydrant's own"
+    );
+    assert_eq!(with("http: {", "lag: 2h, http: {"), "sources.api.lag: `2h` is out of range, 10ms to 1h");
+}
+
+#[test]
+fn what_is_wrong_with_fields_is_told_where_it_stands() {
+    for (part, by, expected) in [
+        ("get: \"/users/{id}\"", "get: \"/users/{id}\", body: data", "entities.user.load.body: `data` is not a place"),
+        ("allow: [id]", "allow: [id, password]", "entities.user.fields.allow: `password` is never cached"),
+        (
+            "allow: [id]",
+            "allow: [id], trust: [name]",
+            "entities.user.fields.trust: `name` is not among the fields kept",
+        ),
+        ("allow: [id]", "allow: [id], never: [\"--\"]", "entities.user.fields.never: `--` has neither letters"),
+    ] {
+        let said = with(part, by);
+        assert!(said.starts_with(expected), "{by}\n{said}");
+    }
+    let hint = |text: &str| refused(text, &[]).list[0].hint.clone().expect("a hint");
+    let body = SMALL.replace("get: \"/users/{id}\"", "get: \"/users/{id}\", body: data");
+    assert_eq!(hint(&body), "write `$.data`, or leave it out for the whole answer");
 }
 
 #[test]
@@ -304,7 +383,12 @@ fn prehydrate_and_listen() {
             entity(", load: { source: api, get: /o, credential: service }") + "prehydrate: { always: [other] }",
             "prehydrate.always[0]: which `other` is meant does not follow from the subject alone",
         ),
-        ("prehydrate: { plan: {} }".to_owned(), "prehydrate.plan: `plan` is not in this version yet"),
+        ("prehydrate: { plan: { cohort: [usr] } }".to_owned(), "prehydrate.plan.cohort[0]: `entities` has no `usr`"),
+        ("prehydrate: { plan: { never: [usr] } }".to_owned(), "prehydrate.plan.never[0]: `entities` has no `usr`"),
+        (
+            entity("") + "prehydrate: { plan: { cohort: [other] } }",
+            "prehydrate.plan.cohort[0]: `other` has no `load`: it cannot be filled",
+        ),
         ("listen: { api: \"localhost:1\" }".to_owned(), "listen.api: `localhost:1` is not an address with a port"),
         (
             "listen: { api: \"127.0.0.1:4771\" }".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::domain::entity::{AliasValue, Credential, Draft, Name, Scope};
+use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::Template;
 
@@ -32,7 +33,7 @@ pub enum EntityError {
     )]
     UnknownInTag(String),
     #[error(
-        "`{{{param}}}` in a tag of what is {scope}: the key would be found under the tag of whoever asked first only"
+        "`{{{param}}}` in a tag of a {scope}-scoped entity: the key would be found under the tag of whoever asked first only"
     )]
     TagBeyondScope { param: &'static str, scope: &'static str },
     #[error("more than {MAX_TAGS} tags")]
@@ -45,6 +46,8 @@ pub enum EntityError {
     AliasWithoutId(Name),
     #[error("`from` names one field, but not exactly one parameter of the alias is to be found there")]
     AliasFrom(Name),
+    #[error("the alias is named by `{text}`, which is not among the fields kept")]
+    AliasNotKept { alias: Name, text: String },
     #[error("keys beginning `{OWN_PREFIX}` are hydrant's own")]
     OwnPrefix,
     #[error("keys beginning `{OWN_PREFIX}` are hydrant's own")]
@@ -123,9 +126,12 @@ impl Draft {
             if alias.value == AliasValue::Id && alias.id_param(&self.key).is_none() {
                 problems.push(EntityError::AliasWithoutId(name()));
             }
-            let own = alias.key.params().filter(|p| !params.contains(p)).count();
-            if alias.from.is_some() && own != 1 {
+            let own: Vec<Place> = alias.key.params().filter(|p| !params.contains(p)).map(|p| alias.place(p)).collect();
+            if alias.from.is_some() && own.len() != 1 {
                 problems.push(EntityError::AliasFrom(name()));
+            }
+            for place in own.into_iter().filter(|place| !self.projection.keeps(place)) {
+                problems.push(EntityError::AliasNotKept { alias: name(), text: place.text });
             }
         }
         if self.aliases.len() > MAX_ALIASES {
@@ -150,6 +156,7 @@ impl EntityError {
             Self::AliasTwice(_) | Self::TooManyAliases => "aliases",
             Self::AliasWithoutId(alias) => return format!("aliases.{alias}.value"),
             Self::AliasFrom(alias) => return format!("aliases.{alias}.from"),
+            Self::AliasNotKept { alias, .. } => return format!("aliases.{alias}"),
             Self::AliasOwnPrefix(alias) => return format!("aliases.{alias}.key"),
             Self::OwnPrefix => "key",
             Self::Grace => "soft.grace",
@@ -163,7 +170,7 @@ mod tests {
     use super::*;
     use crate::domain::entity::sample::{alias, shared};
     use crate::domain::entity::{Alias, Entity};
-    use crate::domain::projection::paths::Place;
+    use crate::domain::projection::{Projection, Spec};
 
     fn refusals(draft: Draft) -> Vec<EntityError> {
         Entity::new(draft).expect_err("refused")
@@ -206,6 +213,22 @@ mod tests {
             ..shared("x", "x:{id}")
         };
         assert!(matches!(refusals(id)[..], [EntityError::AliasFrom(_)]));
+    }
+
+    #[test]
+    fn what_names_an_alias_is_kept() {
+        let allow = ["id", "contact.email", "isActive"].map(str::to_owned).to_vec();
+        let projection =
+            || Projection::new(Spec { allow: allow.clone(), max_bytes: 9, ..Spec::default() }).expect("good");
+        let with = |from: Option<&str>| {
+            let from = from.map(|text| Place::parse(text).expect("a good place"));
+            let aliases = vec![Alias { from, ..alias("mail:{email}") }];
+            Entity::new(Draft { aliases, projection: projection(), ..shared("x", "x:{id}") })
+        };
+        assert!(with(Some("$.contact.email")).is_ok());
+        for from in [None, Some("$.contact"), Some("$.name"), Some("$")] {
+            assert!(matches!(with(from).expect_err("refused")[..], [EntityError::AliasNotKept { .. }]), "{from:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,14 @@ impl Entity {
         self.ttl().longest() + claim_life
     }
 
+    /// Whether a logout finds the key by its template alone, from the user and the tenant that it names, and nothing else
+    /// asks for it by a tag: then its registration may be lost. Else the replicas have to know of it, and every fill
+    /// waits for them.
+    pub fn is_found_without_tags(&self) -> bool {
+        let is_named = |param| matches!(self.fact_of(param), Some(Fact::User | Fact::Tenant));
+        self.tags().is_empty() && self.key().params().all(is_named)
+    }
+
     /// For how long after a change the source may answer what was before it.
     pub fn lag(&self) -> Option<Duration> {
         self.load().and_then(|load| load.lag)
@@ -68,6 +76,11 @@ impl Alias {
         rest.next().is_none().then_some(id)
     }
 
+    /// Where a value holds a parameter that is not the member's own.
+    pub fn place(&self, param: &str) -> Place {
+        self.from.clone().unwrap_or_else(|| Place::field(param))
+    }
+
     /// What the alias of one member is named by: the member's own parameters, and for the others the fields of its
     /// value. None where such a field is missing: then the member has no such alias.
     pub fn params(&self, member: &Member, value: &[u8]) -> Option<Params> {
@@ -76,8 +89,8 @@ impl Alias {
             match member.params.get(param) {
                 Some(own) => params.insert(param, own),
                 None => {
-                    let place = self.from.clone().unwrap_or_else(|| Place::field(param));
-                    params.insert(param, field::at(value, &place).filter(|text| !text.is_empty())?);
+                    let named = field::at(value, &self.place(param)).filter(|text| !text.is_empty());
+                    params.insert(param, named?);
                 }
             }
         }

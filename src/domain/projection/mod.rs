@@ -126,6 +126,16 @@ impl Projection {
         self.max_bytes
     }
 
+    /// Whether what stands at this place of a value is kept, whole and whatever it is.
+    pub fn keeps(&self, place: &Place) -> bool {
+        let below = |paths: &'_ Paths, name| match self.never.judge(name, &mut String::new()) {
+            Verdict::Keep => paths.below(name).cloned(),
+            Verdict::Flag | Verdict::Never => None,
+        };
+        let at = place.names().try_fold(self.allow.clone(), |paths, name| below(&paths, name));
+        at.is_some_and(|paths| paths.is_whole())
+    }
+
     /// How much of an answer is read: what is kept may be a small part of it.
     pub fn max_body_bytes(&self) -> usize {
         self.max_bytes.saturating_mul(BODY_FACTOR).max(BODY_FLOOR)

@@ -180,7 +180,7 @@ fn answered(catalog: &Catalog) -> pb::ResourceOutcome {
         elapsed: Duration::from_millis(1_500),
         written: Some(Written { bytes: 12, ttl: Duration::from_secs(60) }),
     };
-    outcome_out((Reason::Requested, resource))
+    outcome_out((Why::certain(Reason::Requested), resource))
 }
 
 #[test]

@@ -1,13 +1,23 @@
-//! `CacheReadService`: reads through the sidecar's memory. Its flows come with a later version.
+//! `CacheReadService`: what applications tell of their reads. Reads through the sidecar's memory come with a later
+//! version.
 
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::grpc::convert::record::Tally;
 use crate::grpc::pb::cache_read_service_server::CacheReadService;
 use crate::grpc::pb::{LookupRequest, LookupResponse, RecordRequest, RecordResponse, WatchRequest, WatchResponse};
-use crate::grpc::service::not_built;
+use crate::grpc::service::{Services, not_built};
 
-pub struct Read;
+pub struct Read {
+    services: Services,
+}
+
+impl Read {
+    pub const fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
 
 #[tonic::async_trait]
 impl CacheReadService for Read {
@@ -21,7 +31,13 @@ impl CacheReadService for Read {
         Err(not_built())
     }
 
-    async fn record(&self, _: Request<Streaming<RecordRequest>>) -> Result<Response<RecordResponse>, Status> {
-        Err(not_built())
+    async fn record(&self, call: Request<Streaming<RecordRequest>>) -> Result<Response<RecordResponse>, Status> {
+        let mut messages = call.into_inner();
+        let mut tally = Tally::default();
+        // What was taken is taken: a stream that breaks off loses only what was not sent.
+        while let Some(message) = messages.message().await? {
+            tally.take(self.services.prehydrate.accesses(), message);
+        }
+        Ok(Response::new(tally.into_response()))
     }
 }

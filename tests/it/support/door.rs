@@ -22,10 +22,11 @@ use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
 use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
+use hydrant::local::habits::MemoryHabits;
 use hydrant::local::journal::MemoryJournal;
 use hydrant::local::memory::MemoryStore;
+use hydrant::prehydrate::Prehydrate;
 use hydrant::prehydrate::cookies::Cookies;
-use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::telemetry;
 use prometheus_client::registry::Registry;
@@ -34,6 +35,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
 use crate::support::catalog::{catalog, draft, name, subject_draft};
+use crate::support::prehydration::{self, Parts};
 use crate::support::stub::StubSource;
 
 pub struct Running {
@@ -107,13 +109,6 @@ async fn flows(
         fill::Config { group: "test".to_owned(), claim_life: Duration::from_secs(10), in_flight_bytes: 1 << 20 };
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
-    let config = prehydrate::Config {
-        always: vec![name("user")],
-        deadline: Duration::from_secs(4),
-        in_flight: 512,
-        queue: Duration::from_millis(20),
-        items: 16,
-    };
     let invalidate = {
         let removal = Arc::new(NotYet::default());
         let journal = Arc::new(MemoryJournal::default());
@@ -127,9 +122,10 @@ async fn flows(
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
     invalidate.start().await.expect("there is no spool");
-    let metrics = prehydrate::metrics::Metrics::register(registry);
-    let cookies = Cookies::new(None, Clock::System);
-    (Prehydrate::new(config, cookies, live, filler, tasks.clone(), random, metrics), invalidate)
+    let config = prehydration::config(vec![name("user")], 512);
+    let habits = Arc::new(MemoryHabits::default());
+    let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
+    (prehydration::start(config, parts, tasks, random, registry), invalidate)
 }
 
 impl Running {

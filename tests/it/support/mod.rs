@@ -7,6 +7,7 @@ pub mod door;
 pub mod faulty;
 pub mod origin;
 pub mod peer;
+pub mod prehydration;
 pub mod redis;
 pub mod sidecar;
 pub mod store;

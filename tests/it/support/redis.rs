@@ -124,13 +124,27 @@ impl RedisServer {
         redis::from_redis_value(self.command(parts)).expect("text")
     }
 
+    /// What a hash, a sorted set or a stream holds; nothing where there is no such key any more.
+    fn fields(&self, key: &str) -> Option<Value> {
+        let read: &[&str] = match self.text(&["TYPE", key]).as_str() {
+            "hash" => &["HGETALL", key],
+            "zset" => &["ZRANGE", key, "0", "-1", "WITHSCORES"],
+            _ => &["XRANGE", key, "-", "+"],
+        };
+        self.try_command(read).ok()
+    }
+
     /// Every key and its value, one a line.
     pub fn dump(&self) -> String {
         let Value::Array(keys) = self.command(&["KEYS", "*"]) else { return String::new() };
         let mut lines: Vec<String> = keys
             .into_iter()
             .filter_map(|key| redis::from_redis_value::<String>(key).ok())
-            .map(|key| format!("{key}={}\n", self.text(&["GET", &key])))
+            .map(|key| match self.try_command(&["GET", &key]) {
+                Ok(Value::BulkString(value)) => format!("{key}={}\n", String::from_utf8_lossy(&value)),
+                // A structure of hydrant's own (histories, indexes, tags), or a key that has just ended.
+                _ => format!("{key}={:?}\n", self.fields(&key)),
+            })
             .collect();
         lines.sort();
         lines.concat()
@@ -151,6 +165,18 @@ impl RedisServer {
     pub async fn restart(&mut self) {
         self.child = launch(&self.args);
         self.wait_until_up().await;
+    }
+
+    /// The same server on other ports, after `kill`: as a pod that comes back.
+    pub async fn restart_elsewhere(&mut self) {
+        let (port, bus) = (free_port(), free_port());
+        for (name, value) in [("--port", port), ("--cluster-port", bus)] {
+            if let Some(at) = self.args.iter().position(|arg| arg == name) {
+                self.args[at + 1] = value.to_string();
+            }
+        }
+        self.port = port;
+        self.restart().await;
     }
 
     /// SIGSTOP: the kernel goes on accepting, nobody answers.

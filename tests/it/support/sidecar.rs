@@ -10,6 +10,8 @@ use hydrant::grpc::client::{Answer, Ask, AskMember, Client, Mode, Stated, Who};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use tonic::transport::Channel;
+
 use crate::support::wait::until;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_hydrant");
@@ -84,6 +86,12 @@ impl Sidecar {
 
     pub async fn client(&self) -> Client {
         Client::connect(&format!("http://{}", self.api), Duration::from_secs(10)).await.expect("the door is open")
+    }
+
+    /// For the calls that the client has no words for.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.api)).expect("an address");
+        endpoint.connect().await.expect("the door is open")
     }
 
     /// A login that waits for its outcomes.

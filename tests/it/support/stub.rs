@@ -34,6 +34,11 @@ impl StubSource {
         Self { gate: Semaphore::new(0), ..Self::open() }
     }
 
+    /// From now on every answer is held back.
+    pub fn shut_gate(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
     pub fn open_gate(&self) {
         self.gate.add_permits(10_000);
     }

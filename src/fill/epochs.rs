@@ -1,4 +1,4 @@
-//! How often keys were invalidated here: a fill or a plan that began before can be told from one that began after.
+//! Epochs of keys, each ended by an invalidation: a fill or a plan from before can be told from one that began after.
 //!
 //! Whoever joins work that is under way inherits its end. After an invalidation that end is `FENCED`, so nobody may join
 //! any more. Instead of looking up who is at work on a key, each invalidation counts it, and work that is joined shows
@@ -15,7 +15,7 @@ use crate::domain::key::Key;
 
 /// Cloning shares the counts.
 #[derive(Clone)]
-pub struct Tally(Arc<Counts>);
+pub struct Epochs(Arc<Counts>);
 
 struct Counts {
     by_key: Box<[AtomicU32]>,
@@ -32,7 +32,7 @@ pub struct Stamp(u64);
 /// twenty times.
 const COUNTERS: usize = 16_384;
 
-impl Tally {
+impl Epochs {
     pub fn new(seed: u64) -> Self {
         let by_key = (0..COUNTERS).map(|_| AtomicU32::new(0)).collect();
         let hasher = Xxh3Builder::new().with_seed(seed);
@@ -45,13 +45,13 @@ impl Tally {
         Stamp(counts.sum::<u64>() + u64::from(self.0.whole.load(Ordering::Acquire)))
     }
 
-    pub fn count(&self, keys: &[Key]) {
+    pub fn end(&self, keys: &[Key]) {
         for key in keys {
             self.counter(key).fetch_add(1, Ordering::Release);
         }
     }
 
-    pub fn count_all(&self) {
+    pub fn end_all(&self) {
         self.0.whole.fetch_add(1, Ordering::Release);
     }
 
@@ -70,14 +70,14 @@ mod tests {
 
     #[test]
     fn an_invalidation_shows_on_every_stamp_that_holds_its_key() {
-        let (tally, a, b) = (Tally::new(1), key("a"), key("b"));
-        let (both, only_b) = (tally.stamp([&a, &b]), tally.stamp([&b]));
-        assert_eq!(tally.stamp([&b, &a]), both);
-        tally.count(std::slice::from_ref(&a));
-        assert_ne!(tally.stamp([&a, &b]), both);
-        assert_eq!(tally.stamp([&b]), only_b);
-        tally.count_all();
-        assert_ne!(tally.stamp([&b]), only_b);
-        assert_ne!(tally.stamp([]), Tally::new(1).stamp([]));
+        let (epochs, a, b) = (Epochs::new(1), key("a"), key("b"));
+        let (both, only_b) = (epochs.stamp([&a, &b]), epochs.stamp([&b]));
+        assert_eq!(epochs.stamp([&b, &a]), both);
+        epochs.end(std::slice::from_ref(&a));
+        assert_ne!(epochs.stamp([&a, &b]), both);
+        assert_eq!(epochs.stamp([&b]), only_b);
+        epochs.end_all();
+        assert_ne!(epochs.stamp([&b]), only_b);
+        assert_ne!(epochs.stamp([]), Epochs::new(1).stamp([]));
     }
 }

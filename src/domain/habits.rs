@@ -1,0 +1,65 @@
+//! Where subjects' histories are kept: one bounded hash a subject, in the subject's own slot.
+//!
+//! What the fields mean is `prehydrate/history`'s business. Reading one is one round trip and one bounded reply: a hash
+//! that somebody has flooded is read in part and said to be so, and the next write replaces it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::domain::key::{Key, KeyError};
+use crate::domain::pseudonym::Pseudonym;
+use crate::domain::store::StoreError;
+
+pub trait Habits: Send + Sync {
+    fn read<'a>(&'a self, subject: Pseudonym) -> BoxFuture<'a, Result<Reading, StoreError>>;
+
+    /// Writes fields, and lets the hash live so long from now.
+    fn write<'a>(
+        &'a self,
+        subject: Pseudonym,
+        update: &'a Update,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// When a key was read last, without counting as a read.
+    fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>>;
+}
+
+/// Fields read at once: twice what the longest history that may be kept needs.
+pub const MAX_FIELDS: usize = 512;
+
+/// Names and values of a hash's fields.
+pub type Fields = Vec<(Bytes, Bytes)>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub fields: Fields,
+    /// There is more, which nobody of ours has written.
+    pub is_flooded: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    pub set: Vec<(String, String)>,
+    pub remove: Vec<Bytes>,
+    /// Everything else goes as well.
+    pub from_scratch: bool,
+}
+
+/// The key of a subject's history, which applications compute too.
+pub fn key(group: &str, subject: Pseudonym) -> Result<Key, KeyError> {
+    Key::new(format!("hydrant:{{{group}:{subject}}}:history"))
+}
+
+/// What a key's own clock says of its readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Read or written last, this long ago, to the second.
+    Idle(Duration),
+    /// How often it was read, on a scale of the server's that begins low and hardly grows.
+    Frequency(u64),
+    /// The key is not there, or the server cannot say.
+    Unknown,
+}

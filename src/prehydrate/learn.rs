@@ -1,0 +1,149 @@
+//! What this sidecar knows of habits: one subject's, read at its login and written back after it; and everybody's, in
+//! memory, for those who have none yet.
+//!
+//! A login never waits for more than the one read, and never fails for want of it: without a history the plan is what
+//! the cohort reads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::domain::clock::Clock;
+use crate::domain::entity::Name;
+use crate::domain::habits::{Habits, Update};
+use crate::domain::pseudonym::Pseudonym;
+use crate::domain::subject::Subject;
+use crate::prehydrate::history::{Config, History};
+use crate::prehydrate::metrics::Metrics;
+use crate::prehydrate::usefulness::Usefulness;
+
+/// How much one subject moves what is known of all: the last hundred or so count.
+const SHARE: f64 = 0.02;
+/// Before that many subjects, what they read is no custom.
+const ENOUGH: u64 = 20;
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Learner {
+    habits: Arc<dyn Habits>,
+    group: Arc<str>,
+    clock: Clock,
+    cohort: Arc<Mutex<Cohort>>,
+    usefulness: Usefulness,
+    metrics: Metrics,
+}
+
+/// Bounded by the entities that are declared: only those are predicted.
+#[derive(Debug, Default)]
+struct Cohort {
+    subjects: u64,
+    scores: BTreeMap<Name, f64>,
+}
+
+impl Learner {
+    pub fn new(habits: Arc<dyn Habits>, group: &str, clock: Clock, metrics: Metrics) -> Self {
+        let cohort = Arc::new(Mutex::new(Cohort::default()));
+        Self { habits, group: group.into(), clock, cohort, usefulness: Usefulness::default(), metrics }
+    }
+
+    pub fn name_of(&self, subject: &Subject) -> Pseudonym {
+        Pseudonym::of(&self.group, subject)
+    }
+
+    /// The wall clock, since 1970.
+    pub fn now(&self) -> Duration {
+        self.clock.unix()
+    }
+
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub const fn usefulness(&self) -> &Usefulness {
+        &self.usefulness
+    }
+
+    /// The subject's habits as they stand now; empty where it has none, or they cannot be read.
+    pub async fn history(&self, subject: Pseudonym, config: &Config) -> History {
+        let reading = match self.habits.read(subject).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                tracing::debug!(%error, "a history could not be read");
+                self.metrics.history_failed();
+                return History::default();
+            }
+        };
+        let mut history = History::at_login(&reading.fields, self.clock.unix(), config);
+        self.metrics.history_read(history.scores.is_empty(), history.foreign);
+        if reading.is_flooded {
+            history.update.from_scratch = true;
+        }
+        history
+    }
+
+    /// Writes back what the next login has to know, and counts the subject among all.
+    pub async fn remember(&self, subject: Pseudonym, history: &History, config: &Config) {
+        if !history.scores.is_empty() {
+            self.cohort.lock().unwrap_or_else(PoisonError::into_inner).count(history);
+        }
+        self.write(subject, &history.update, config).await;
+    }
+
+    /// Notes reads, for whoever was told of them.
+    pub async fn write(&self, subject: Pseudonym, update: &Update, config: &Config) {
+        if let Err(error) = self.habits.write(subject, update, config.life).await {
+            tracing::debug!(%error, "a history could not be written");
+            self.metrics.history_failed();
+        }
+    }
+
+    /// What most subjects read; nothing before enough of them were seen.
+    pub fn cohort(&self) -> BTreeMap<Name, f64> {
+        let cohort = self.cohort.lock().unwrap_or_else(PoisonError::into_inner);
+        if cohort.subjects < ENOUGH { BTreeMap::new() } else { cohort.scores.clone() }
+    }
+}
+
+impl Cohort {
+    fn count(&mut self, history: &History) {
+        self.subjects += 1;
+        let share = SHARE.max(1.0 / self.subjects as f64);
+        self.scores.values_mut().for_each(|score| *score *= 1.0 - share);
+        // What needs parameters of its own is one subject's affair.
+        for (item, score) in history.scores.iter().filter(|(item, _)| item.params().is_empty()) {
+            *self.scores.entry(item.entity().clone()).or_default() += share * score;
+        }
+        // An entity that is declared no more fades out.
+        self.scores.retain(|_, score| *score > 0.001);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prehydrate::history::item::Item;
+
+    #[test]
+    fn what_most_subjects_read_is_the_cohorts() {
+        let mut cohort = Cohort::default();
+        for number in 0..200 {
+            let mut history = History::default();
+            history.scores.insert(Item::parse("profile").expect("an item"), 0.9);
+            if number % 4 == 0 {
+                history.scores.insert(Item::parse("orders").expect("an item"), 0.8);
+            }
+            history.scores.insert(Item::parse(&format!("product?sku={number}")).expect("an item"), 0.9);
+            cohort.count(&history);
+        }
+        let score = |name: &str| cohort.scores[&Name::new(name).expect("a name")];
+        assert!((score("profile") - 0.9).abs() < 0.05 && (score("orders") - 0.2).abs() < 0.1, "{:?}", cohort.scores);
+        assert_eq!(cohort.scores.len(), 2);
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_kept_longer_is_nobodys() {
+        let config = Config { half_life: Duration::from_secs(60), keep: 4, life: Duration::from_secs(60) };
+        let history = History::at_login(&Vec::new(), Duration::from_secs(1), &config);
+        assert!(history.scores.is_empty() && history.update.set.len() == 1, "only that a visit began");
+    }
+}

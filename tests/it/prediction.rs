@@ -1,0 +1,233 @@
+//! What a login fills of its own accord: histories as they are kept, and what follows from them in the whole process.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hydrant::domain::habits::{self, Fields, Habits, MAX_FIELDS, Touched, Update};
+use hydrant::domain::pseudonym::Pseudonym;
+use hydrant::grpc::client::{Answer, Ask, Mode as Answering};
+use hydrant::grpc::pb;
+use hydrant::grpc::pb::cache_read_service_client::CacheReadServiceClient;
+use hydrant::local::habits::MemoryHabits;
+use hydrant::remote::Mode;
+use tonic::transport::Channel;
+
+use crate::support::origin::Origin;
+use crate::support::redis::{RedisCluster, RedisServer};
+use crate::support::sidecar::{Sidecar, login};
+use crate::support::store::{Rig, config, key};
+use crate::support::wait::until;
+
+const LIFE: Duration = Duration::from_secs(60);
+
+fn fields(fields: &Fields) -> BTreeMap<String, String> {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    fields.iter().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn set(pairs: &[(&str, &str)]) -> Update {
+    let set = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Update { set, ..Update::default() }
+}
+
+/// One conformance suite for every place where histories are kept.
+async fn keeps_histories(habits: &dyn Habits) {
+    let (ann, bob) = (Pseudonym::new("test", None, "ann"), Pseudonym::new("test", Some("acme"), "ann"));
+    let read = async |subject| habits.read(subject).await.expect("read");
+    let write = async |update: &Update| habits.write(ann, update, LIFE).await.expect("written");
+    assert_eq!(read(ann).await.fields, []);
+
+    write(&set(&[("r:profile", "1"), ("r:orders", "2")])).await;
+    write(&set(&[("r:orders", "3")])).await;
+    assert_eq!(
+        fields(&read(ann).await.fields),
+        BTreeMap::from([("r:orders".into(), "3".into()), ("r:profile".into(), "1".into())])
+    );
+    assert_eq!(read(bob).await.fields, [], "another tenant's");
+
+    write(&Update { remove: vec!["r:profile".into()], ..Update::default() }).await;
+    assert_eq!(fields(&read(ann).await.fields), BTreeMap::from([("r:orders".into(), "3".into())]));
+
+    let flood: Vec<(String, String)> = (0..4 * MAX_FIELDS).map(|n| (format!("junk{n}"), "1".into())).collect();
+    write(&Update { set: flood, ..Update::default() }).await;
+    let flooded = read(ann).await;
+    assert!(flooded.is_flooded && flooded.fields.len() < 3 * MAX_FIELDS, "{} fields", flooded.fields.len());
+    write(&Update { from_scratch: true, ..set(&[("login", "9")]) }).await;
+    let repaired = read(ann).await;
+    assert_eq!(
+        (fields(&repaired.fields), repaired.is_flooded),
+        (BTreeMap::from([("login".into(), "9".into())]), false)
+    );
+}
+
+#[tokio::test]
+async fn memory_keeps_histories() {
+    keeps_histories(&MemoryHabits::default()).await;
+}
+
+#[tokio::test]
+async fn redis_keeps_histories_and_lets_them_end() {
+    let server = RedisServer::start().await;
+    let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
+    keeps_histories(&*rig.store).await;
+    let history = habits::key("test", Pseudonym::new("test", None, "ann")).expect("a key");
+    let left: u64 = server.text(&["PTTL".as_bytes(), history.as_bytes()]).parse().expect("a life");
+    assert!((1..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_histories() {
+    let cluster = RedisCluster::shared().await;
+    let rig = Rig::up(config(Mode::Cluster { seeds: cluster.seeds() })).await;
+    keeps_histories(&*rig.store).await;
+}
+
+#[tokio::test]
+async fn a_key_tells_when_it_was_touched_and_asking_does_not_count() {
+    let server = RedisServer::start().await;
+    let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
+    server.command(&["SET", "t:a", "v"]);
+    let dumped = server.command(&["DUMP", "t:a"]);
+    let redis::Value::BulkString(dumped) = dumped else { panic!("{dumped:?}") };
+    server.command(&[&b"RESTORE"[..], b"t:b", b"60000", &dumped, b"REPLACE", b"IDLETIME", b"3600"]);
+    let touched = async |name: &str| rig.store.touched(&key(name)).await.expect("asked");
+    for _ in 0..2 {
+        assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle >= Duration::from_secs(3_600)));
+    }
+    server.command(&["GET", "t:b"]);
+    assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle < Duration::from_secs(60)));
+    assert_eq!(touched("t:none").await, Touched::Unknown);
+    server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]);
+    server.command(&["SET", "t:c", "v"]);
+    assert!(matches!(touched("t:c").await, Touched::Frequency(_)));
+}
+
+/// Five things of a user's, of which only `profile` is always filled.
+fn shop(server: &RedisServer, origin: &Origin) -> String {
+    let entities: String = ["profile", "orders", "wishlist", "news", "offers"]
+        .map(|name| {
+            format!(
+                "  {name}: {{ key: \"h:{name}:{{id}}\", load: {{ source: api, get: \"/{name}/{{id}}\" }}, ttl: 5m, fields: {{ allow: [\"*\"] }} }}\n"
+            )
+        })
+        .concat();
+    format!(
+        "group: habits\nredis: {{ mode: standalone, nodes: [\"redis://127.0.0.1:{}\"] }}\nsources:\n  api: {{ http: {{ origin: \"{}\", auth: {{ session: bearer }} }} }}\nentities:\n{entities}  product: {{ key: \"h:product:{{sku}}\", scope: shared, load: {{ source: api, get: \"/product/{{sku}}\", credential: service }}, ttl: 5m, fields: {{ allow: [\"*\"] }} }}\nprehydrate: {{ always: [profile], plan: {{ cohort: [news] }} }}\n",
+        server.port,
+        origin.url()
+    )
+}
+
+fn filled(answer: &Answer) -> Vec<&str> {
+    let mut keys: Vec<&str> = answer.resources.iter().map(|line| line.key.as_str()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+async fn record(sidecar: &Sidecar, accesses: Vec<pb::Access>) -> pb::RecordResponse {
+    let channel: Channel = sidecar.channel().await;
+    let messages = tokio_stream::iter([pb::RecordRequest { accesses }]);
+    CacheReadServiceClient::new(channel).record(messages).await.expect("recorded").into_inner()
+}
+
+fn access(user: &str, what: pb::access::What) -> pb::Access {
+    let subject = Some(pb::access::Subject::UserId(user.to_owned()));
+    pb::Access { subject, what: Some(what), result: pb::AccessResult::Miss.into(), ..pb::Access::default() }
+}
+
+fn named(entity: &str, params: &[(&str, &str)]) -> pb::access::What {
+    let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    pb::access::What::Member(pb::Member { entity: entity.to_owned(), alias: String::new(), params })
+}
+
+#[tokio::test]
+async fn what_a_user_reads_is_filled_at_the_next_logins_and_what_nobody_reads_is_not() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    for name in ["profile", "orders", "wishlist", "news", "offers", "product"] {
+        origin.json(&format!("/{name}/*"), r#"{"ok":true}"#);
+    }
+    let sidecar = Sidecar::start(&shop(&server, &origin)).await;
+    let history = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "7"));
+    assert_eq!(
+        filled(&sidecar.login("7", &[]).await),
+        ["h:news:7", "h:profile:7"],
+        "not known yet: what is for everybody"
+    );
+
+    for _visit in 0..3 {
+        let reads = ["r:orders", "r:wishlist", "r:product?sku=A-1"];
+        reads.iter().for_each(|field| drop(server.command(&["HDEL", &history, field])));
+        let told = record(
+            &sidecar,
+            vec![
+                access("7", named("orders", &[])),
+                access("7", named("product", &[("sku", "A-1")])),
+                access("7", pb::access::What::Key("h:wishlist:7".to_owned())),
+                access("7", named("nothing", &[])),
+                access("7", pb::access::What::Key("elsewhere".to_owned())),
+            ],
+        )
+        .await;
+        assert_eq!((told.accepted, told.refused), (3, 2), "{told:?}");
+        let reasons: Vec<(&str, &str)> = told.refusals.iter().map(|r| (r.field.as_str(), r.reason.as_str())).collect();
+        assert_eq!(reasons, [("accesses[3].member.entity", "UNKNOWN_ENTITY"), ("accesses[4].key", "FOREIGN_KEY")]);
+        until("the reads are in the history", async || {
+            reads.iter().all(|field| server.text(&["HEXISTS", &history, field]) == "1")
+        })
+        .await;
+        sidecar.login("7", &[]).await;
+    }
+    server.command(&["DEL", "h:orders:7", "h:wishlist:7", "h:product:A-1", "h:profile:7"]);
+    let known = sidecar.login("7", &[]).await;
+    assert_eq!(filled(&known), ["h:orders:7", "h:product:A-1", "h:profile:7", "h:wishlist:7"], "{known:?}");
+    assert_eq!(origin.calls("/offers"), 0);
+}
+
+#[tokio::test]
+async fn an_app_may_write_the_history_itself() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    for name in ["profile", "offers", "news"] {
+        origin.json(&format!("/{name}/*"), r#"{"ok":true}"#);
+    }
+    let sidecar = Sidecar::start(&shop(&server, &origin)).await;
+    let history = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "8"));
+    server.command(&["HSET", &history, "s:offers", "0.9", "r:offers", "12", "hello", "world"]);
+    let answer = sidecar.login("8", &[]).await;
+    assert_eq!(filled(&answer), ["h:offers:8", "h:profile:8"], "{answer:?}");
+    until("the foreign field is gone", async || server.text(&["HEXISTS", &history, "hello"]) == "0").await;
+}
+
+#[tokio::test]
+async fn a_login_is_filled_as_well_as_can_be_where_the_history_is_no_hash() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    for name in ["profile", "news"] {
+        origin.json(&format!("/{name}/*"), r#"{"ok":true}"#);
+    }
+    let sidecar = Sidecar::start(&shop(&server, &origin)).await;
+    server.command(&["SET", &format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "9")), "x"]);
+    assert_eq!(filled(&sidecar.login("9", &[]).await), ["h:news:9", "h:profile:9"]);
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_the_score_and_the_reason_of_every_item() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    let sidecar = Sidecar::start(&shop(&server, &origin)).await;
+    let history = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "7"));
+    server.command(&["HSET", &history, "s:orders", "0.9", "s:offers", "0.1"]);
+    let ask = Ask { mode: Answering::DryRun, ..login("7", &[]) };
+    let plan = sidecar.client().await.prehydrate(ask).await.expect("planned").resources;
+    let tenths = |score: f64| (score * 10.0).round() / 10.0;
+    let lines: Vec<(String, f64, String, String)> =
+        plan.into_iter().map(|item| (item.key, tenths(item.score), item.why, item.outcome)).collect();
+    let line = |key: &str, score, why: &str, fate: &str| (key.to_owned(), score, why.to_owned(), fate.to_owned());
+    assert_eq!(
+        lines,
+        [
+            line("h:profile:7", 1.0, "ALWAYS", "PLANNED"),
+            line("h:orders:7", 0.9, "HISTORY", "PLANNED"),
+            line("h:offers:7", 0.1, "HISTORY", "BELOW_FLOOR"),
+        ]
+    );
+    assert_eq!(origin.seen().len(), 0);
+}
