@@ -22,6 +22,7 @@ impl Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
             claim_life: self.config.claim_life,
+            rates: self.config.rates,
             random: self.means.random.clone(),
             recent: self.recent.clone(),
             forget: self.forget.clone(),

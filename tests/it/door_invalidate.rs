@@ -184,6 +184,20 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
             &["targets[0].member.min_version"],
         ),
         (soft(member("role", "", &[("id", "3")])), WRONG, "INVALID_FIELD", &["mode"]),
+        (
+            asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.member.entity", "targets[1].keys.keys[0]"],
+        ),
+    ];
+    all_are_refused(&door, refusals).await;
+}
+
+#[tokio::test]
+async fn keys_and_patterns_that_are_nobodys_are_refused() {
+    let door = Setup::default().start().await;
+    let refusals: Vec<Refusal> = vec![
         (keys(&["order:3"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[0]"]),
         (keys(&["role:3", "{role:3}:g"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[1]"]),
         (keys(&["role:*"]), WRONG, "INVALID_FIELD", &["targets[0].keys.keys[0]"]),
@@ -192,12 +206,6 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
         (pattern("role:["), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
         (pattern("order:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
         (pattern("hydrant:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
-        (
-            asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
-            WRONG,
-            "INVALID_FIELD",
-            &["targets[0].member.member.entity", "targets[1].keys.keys[0]"],
-        ),
     ];
     all_are_refused(&door, refusals).await;
 }

@@ -28,6 +28,7 @@ use hydrant::domain::trace::TraceContext;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler, Job};
 use hydrant::invalidate::request::{Answer, Effect, MemberTarget, Mode, Request, Target};
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::{self, Config, Hands, Invalidate, Means, spool};
 use hydrant::local;
 use hydrant::local::journal::MemoryJournal;
@@ -152,7 +153,14 @@ impl Sidecar {
         let hands = Hands { store, removal, journal, filler: filler.clone() };
         let means = Means { live: live.clone(), tasks: tasks.clone(), clock, random, metrics };
         let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 8, bytes: 1 << 16 });
-        let config = Config { group: group.to_owned(), pod: format!("pod-{seed}"), claim_life: LIFE, spool };
+        let config = Config {
+            group: group.to_owned(),
+            pod: format!("pod-{seed}"),
+            claim_life: LIFE,
+            rates: Rates::default(),
+            refreshes: 16,
+            spool,
+        };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         Self { invalidate, filler, live, source, tasks, registry, _deaths: deaths }
     }

@@ -14,6 +14,7 @@ use hydrant::fill::settings::{Live, Settings};
 use hydrant::invalidate::metrics::Metrics;
 use hydrant::invalidate::recent::Recent;
 use hydrant::invalidate::request::Mode;
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::sweep::{Progress, Spec, Tools, run};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
@@ -51,7 +52,15 @@ fn tools(removal: Arc<dyn Removal>) -> (Tools, Arc<Mutex<Vec<String>>>) {
     let told = forgotten.clone();
     let forget = Arc::new(move |keys: &[Key]| told.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
-    let tools = Tools { removal, live: live(), claim_life: CLAIM_LIFE, random: Random::from_seed(3), recent, forget };
+    let tools = Tools {
+        removal,
+        live: live(),
+        claim_life: CLAIM_LIFE,
+        rates: Rates::default(),
+        random: Random::from_seed(3),
+        recent,
+        forget,
+    };
     (tools, forgotten)
 }
 
@@ -241,4 +250,26 @@ async fn a_primary_that_restarts_under_a_sweep_is_swept_again() {
     .await;
     assert_eq!((ended.pass, ended.counts.removed), (3, 4));
     assert!(!exists(&server, "order:1") && !exists(&server, "order:2"));
+}
+
+#[tokio::test]
+async fn the_janitor_takes_out_what_ended_more_than_a_minute_ago() {
+    let (server, rig) = one_server().await;
+    let now = hydrant::domain::clock::Clock::System.unix().as_millis() as u64;
+    let (long_ago, just_now, later) = (now - 100_000, now - 30_000, now + 100_000);
+    let add = |set: &str, end: u64, member: &str| server.command(&["ZADD", set, &end.to_string(), member]);
+    for set in ["{user:id:1}:x", "hydrant:{test:3:tenant}:tag"] {
+        for number in 0..700 {
+            add(set, long_ago - number, &format!("ended:{number}"));
+        }
+        add(set, just_now, "ended just now");
+        add(set, later, "stands");
+    }
+    add("{user:id:2}:x", long_ago, "all of it");
+    add("app's own", long_ago, "not ours");
+    server.command(&["SET", "{of:another:type}:x", "v"]);
+    assert_eq!(hydrant::invalidate::janitor::round(&*rig.store).await, Ok(1_401));
+    let count = |set: &str| server.text(&["ZCARD", set]);
+    assert_eq!([count("{user:id:1}:x"), count("hydrant:{test:3:tenant}:tag"), count("app's own")], ["2", "2", "1"]);
+    assert!(!exists(&server, "{user:id:2}:x"), "an empty one goes");
 }

@@ -226,7 +226,8 @@ impl World {
                 if !works {
                     problems.push(format!("{key}: a fill by sidecar {} ends as {outcome:?}", sidecar.index));
                 }
-                let held = sidecar.store.read(&[key.clone()]).await.ok().and_then(|mut held| held.pop().flatten());
+                let held =
+                    sidecar.store.read(std::slice::from_ref(&key)).await.ok().and_then(|mut held| held.pop().flatten());
                 let cached = held.map(|held| version_of(&held.value));
                 if cached.is_some_and(|cached| cached != row.version || row.is_gone) {
                     problems.push(format!("{key}: cached at {cached:?} in the end, not {row:?}"));

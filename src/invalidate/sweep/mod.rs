@@ -9,7 +9,7 @@
 //! makes it one more: a key may have stood on the side that was looked at already.
 
 mod aim;
-mod pace;
+pub mod pace;
 mod pass;
 
 use std::collections::BTreeSet;
@@ -29,6 +29,7 @@ use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
+use crate::invalidate::sweep::pace::Rates;
 
 /// The store looks around when a primary has been gone through; what it finds has arrived after this.
 const NEWS: Duration = Duration::from_secs(1);
@@ -74,6 +75,7 @@ pub struct Tools {
     pub live: Live,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
+    pub rates: Rates,
     pub random: Random,
     /// For what is removed from slots that are on their way.
     pub recent: Recent,

@@ -62,7 +62,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
 
     /// Answers whether it was gone through; if not it is no primary any more, or in another life.
     async fn primary(&self, primary: &Primary) -> Result<bool, StoreError> {
-        let (mut pace, mut cursor) = (Pace::new(), Some(0));
+        let (mut pace, mut cursor) = (Pace::new(self.tools.rates), Some(0));
         while let Some(from) = cursor {
             pace.look().await;
             let (pattern, count) = (self.pattern.as_str(), LOOKED_AT_ONCE);
