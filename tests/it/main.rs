@@ -11,6 +11,7 @@ mod door_recipe;
 mod fills;
 mod flows;
 mod invalidate;
+mod invalidate_cluster;
 mod invalidate_faults;
 mod invalidate_world;
 mod prediction;
