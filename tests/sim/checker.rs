@@ -29,6 +29,12 @@ struct Member {
     acknowledged: u64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    AtOwnKeys,
+    AtAllKeys,
+}
+
 #[derive(Clone, Debug)]
 struct Watched {
     id: String,
@@ -49,14 +55,17 @@ enum Kind {
 const FIELD: &[u8] = b"\"version\":";
 
 impl Checker {
-    /// A change was committed at the source: from now on its keys are looked at.
-    pub fn changed(&mut self, row: &Row) {
+    /// A change was committed at the source: from now on its keys are looked at, the aliases only where whoever
+    /// invalidates sees to them.
+    pub fn changed(&mut self, row: &Row, looks: Looks) {
         let watched = |kind| Watched { id: row.id.clone(), kind };
         let own = own_key(&row.id);
         self.keys.insert(own.sibling(Sibling::Guard), watched(Kind::Guard));
         self.keys.insert(own.as_bytes().to_vec(), watched(Kind::Value));
-        self.keys.insert(email_key(row).as_bytes().to_vec(), watched(Kind::Value));
-        self.keys.insert(name_key(row).as_bytes().to_vec(), watched(Kind::Id));
+        if looks == Looks::AtAllKeys {
+            self.keys.insert(email_key(row).as_bytes().to_vec(), watched(Kind::Value));
+            self.keys.insert(name_key(row).as_bytes().to_vec(), watched(Kind::Id));
+        }
         self.members.entry(row.id.clone()).or_default().rows.push(row.clone());
     }
 
