@@ -83,7 +83,7 @@ impl Sidecar {
             pod: format!("pod-{index}"),
             claim_life: CLAIM_LIFE,
             spool: None,
-            rates: hydrant::invalidate::sweep::Rates::default(),
+            rates: hydrant::invalidate::sweep::pace::Rates::default(),
             refreshes: 16,
         };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
