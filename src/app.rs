@@ -3,8 +3,6 @@
 //! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
 //! say that nothing new should come, let what is under way end, flush.
 
-pub mod not_yet;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +15,6 @@ use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
-use crate::app::not_yet::NotYet;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
@@ -205,7 +202,7 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
             let (journal, habits) = (Arc::new(MemoryJournal::default()), Arc::new(MemoryHabits::default()));
-            Stores { removal: Arc::new(NotYet::default()), store, journal, habits }
+            Stores { removal: store.clone(), store, journal, habits }
         }
     })
 }

@@ -62,6 +62,20 @@ impl Key {
         Ok(Self { bytes, slot })
     }
 
+    /// Whose sibling this is, and which: the way back from `sibling`.
+    pub fn of_sibling(name: &[u8]) -> Option<(Self, Sibling)> {
+        let close = name.iter().position(|b| *b == b'}')?;
+        let (own, rest) = (name.get(1..close)?, &name[close + 1..]);
+        let (kind, key) = match rest {
+            [b':', letter] => (Sibling::of_letter(*letter)?, own),
+            [b':', letter, b':', key @ ..] => (Sibling::of_letter(*letter)?, key),
+            _ => return None,
+        };
+        let key = Self::new(Bytes::copy_from_slice(key)).ok()?;
+        // Forming it again is the proof: each form is for some keys only, and the tag has to be the slot's.
+        (key.sibling(kind) == name).then_some((key, kind))
+    }
+
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -103,6 +117,16 @@ impl Sibling {
             Self::Index => b'x',
             Self::Tombstone => b't',
             Self::Provenance => b'm',
+        }
+    }
+
+    const fn of_letter(letter: u8) -> Option<Self> {
+        match letter {
+            b'g' => Some(Self::Guard),
+            b'x' => Some(Self::Index),
+            b't' => Some(Self::Tombstone),
+            b'm' => Some(Self::Provenance),
+            _ => None,
         }
     }
 }
@@ -221,7 +245,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_only_looks_like_a_sibling_is_nobodys() {
+        let others: [&[u8]; 9] =
+            [b"", b"}", b"{}:g", b"{a}:g:b", b"{a}:y", b"{a}:g:", b"{a{b}:g", b"{{a}:g}:x", b"user:{1}:g"];
+        for other in others {
+            assert_eq!(Key::of_sibling(other), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_name_is_read_as_a_sibling_that_it_is_not(bytes in proptest::collection::vec(prop_oneof![Just(b'{'), Just(b'}'), Just(b':'), Just(b'g'), Just(b'a')], 0..10)) {
+            if let Some((key, kind)) = Key::of_sibling(&bytes) {
+                prop_assert_eq!(key.sibling(kind), bytes);
+            }
+        }
+
         #[test]
         fn a_sibling_shares_its_keys_slot(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'{'), Just(b'}')], 1..40)) {
             if let Ok(key) = Key::new(bytes) {
@@ -229,6 +269,7 @@ mod tests {
                     let sibling = key.sibling(kind);
                     prop_assert_eq!(slot_of(&sibling), key.slot());
                     prop_assert!(looks_like_sibling(&sibling));
+                    prop_assert_eq!(Key::of_sibling(&sibling), Some((key.clone(), kind)));
                 }
             }
         }

@@ -13,6 +13,7 @@ pub mod detect;
 pub mod entity;
 pub mod error;
 pub mod field;
+pub mod glob;
 pub mod habits;
 pub mod journal;
 pub mod json;

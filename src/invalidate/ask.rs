@@ -34,12 +34,12 @@ pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Job> 
         Some(seen) => here(id, seen).boxed(),
         None => polled(worker.clone(), first).boxed(),
     };
-    // The final state ends it, and is told.
-    let mut is_over = false;
-    Ok(states.take_while(move |job| {
-        let go_on = !is_over;
-        is_over |= job.state.is_final();
-        std::future::ready(go_on)
+    // The final state is told, and nothing is asked for after it.
+    Ok(stream::unfold(Some(states), |states| async {
+        let mut states = states?;
+        let job = states.next().await?;
+        let rest = (!job.state.is_final()).then_some(states);
+        Some((job, rest))
     }))
 }
 

@@ -8,11 +8,12 @@
 mod ask;
 mod board;
 mod intent;
+pub mod janitor;
 pub mod jobs;
 pub mod metrics;
 mod note;
 mod preview;
-mod recent;
+pub mod recent;
 mod record;
 mod refill;
 pub mod request;
@@ -56,6 +57,7 @@ use crate::invalidate::record::{Books, Promise, Record};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
+use crate::invalidate::sweep::pace::Rates;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::work::{Shut, Stage, Work, Worker};
@@ -69,6 +71,10 @@ pub struct Config {
     pub pod: String,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
+    pub rates: Rates,
+    /// Members loaded again at once after REFRESH and SOFT: the apps' own misses and the prehydrations need the sources
+    /// more.
+    pub refreshes: usize,
     /// Where intents are kept that the journal would not take; none: they are kept in memory, and promised to nobody.
     pub spool: Option<spool::Config>,
 }
@@ -143,6 +149,7 @@ impl Invalidate {
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
         tasks.live("upheavals", upheaval::watch(self.worker.clone()));
+        tasks.live("janitor", janitor::keep(self.worker.clone()));
         Ok(())
     }
 

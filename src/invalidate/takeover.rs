@@ -110,8 +110,9 @@ impl Keeper {
     async fn consider(&self, due: Due) {
         let Due { id, intent, age } = due;
         if let Some(seen) = self.worker.board.see(&id) {
-            // Done here, but the intent could not be taken off, or a failover brought it back: nobody else looks here.
-            if seen.noted.borrow().state.is_final() {
+            let has_ended = seen.noted.borrow().state.is_final();
+            if has_ended {
+                // It was not taken off, or its taking off was lost with a primary.
                 self.worker.books.finish(&Record::Fleet(id), None).await;
             }
             return;

@@ -22,8 +22,9 @@ impl Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
             claim_life: self.config.claim_life,
-            clock: self.means.clock,
+            rates: self.config.rates,
             random: self.means.random.clone(),
+            recent: self.recent.clone(),
             forget: self.forget.clone(),
         }
     }

@@ -3,7 +3,6 @@
 //! It keeps the same contract as Redis does, claims included. Bounded by bytes and by items; what was used least
 //! recently goes first.
 
-mod glob;
 pub mod habits;
 pub mod journal;
 pub mod memory;

@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::domain::glob;
 use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
@@ -19,7 +20,6 @@ use crate::domain::removal::{
 };
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
-use crate::local::glob;
 use crate::local::memory::MemoryStore;
 use crate::local::shelf::{Shelf, Standing, TooLarge, Writer};
 use crate::local::tombstone::{GROUP, Tombstone, grave};

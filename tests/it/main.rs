@@ -1,19 +1,23 @@
 //! The one integration binary: flows over real stores and real sources, the process as a whole, the failover table.
 //! One binary links once; `cargo test --test it <name>` runs a part of it.
 
+mod acl;
 mod commands;
 mod cookies;
 mod door;
 mod door_guards;
+mod door_invalidate;
 mod door_recipe;
 mod fills;
 mod flows;
 mod invalidate;
+mod invalidate_cluster;
 mod invalidate_faults;
 mod invalidate_world;
 mod prediction;
 mod probes;
 mod process;
+mod process_invalidate;
 mod references;
 mod remote_access;
 mod remote_cluster;
@@ -28,3 +32,4 @@ mod removal_contract;
 mod source_http;
 mod store_contract;
 mod support;
+mod sweep;

@@ -4,18 +4,39 @@
 //! pass has ended that began at least one claim's life after the request: every fill that the first pass could have
 //! missed has then ended, one way or the other.
 
-use std::sync::Arc;
+//!
+//! Whatever changes the place of keys while the second pass goes on (a failover, slots that move, a primary that restarts)
+//! makes it one more: a key may have stood on the side that was looked at already.
+
+mod aim;
+pub mod pace;
+mod pass;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::domain::clock::Clock;
 use crate::domain::entity::Name;
-use crate::domain::random::Random;
-use crate::domain::removal::Removal;
-use crate::domain::store::{Refusal, StoreError};
+use crate::domain::mutant::{self, Mutant};
+use crate::domain::random::{Nonce, Random};
+use crate::domain::removal::{Erasure, Removal, Upheaval};
+use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
+use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
+use crate::invalidate::sweep::pace::Rates;
+
+/// The store looks around when a primary has been gone through; what it finds has arrived after this.
+const NEWS: Duration = Duration::from_secs(1);
+/// While nothing happens: well within what those who look after the journal call silence.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// What "of late" means for the rate.
+const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// What to sweep. It stands in the intent, so that any sidecar can go on with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +75,10 @@ pub struct Tools {
     pub live: Live,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
-    pub clock: Clock,
+    pub rates: Rates,
     pub random: Random,
+    /// For what is removed from slots that are on their way.
+    pub recent: Recent,
     /// Told of every key that was removed, for what this process remembers of it.
     pub forget: crate::invalidate::Forget,
 }
@@ -63,13 +86,146 @@ pub struct Tools {
 /// Carries a sweep to its end, from where `resume` says that it was. Answers how it ended; an error leaves it to be
 /// taken up again from what was reported last.
 pub async fn run(
-    _tools: &Tools,
-    _spec: &Spec,
-    _resume: Option<Progress>,
-    _report: impl Fn(Progress),
+    tools: &Tools,
+    spec: &Spec,
+    resume: Option<Progress>,
+    report: impl Fn(Progress),
 ) -> Result<Progress, StoreError> {
-    // TODO(#4): the passes; until then a sweep stays pending, which is the truth.
-    Err(StoreError::Refused(Refusal::Other))
+    let progress = resume.unwrap_or_default();
+    // It was asked for before now, whatever anybody's clock says. A second pass that somebody has begun was begun in time.
+    let second = if progress.pass > 1 { Instant::now() } else { Instant::now() + tools.claim_life };
+    let pattern = aim::pattern(spec, &tools.live.get().catalog);
+    let upheavals = Mutex::new(tools.removal.upheavals());
+    let (moving, nonce) = (Mutex::default(), tools.random.nonce());
+    let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0 });
+    let sweep = Sweep { tools, spec, nonce, pattern, upheavals, moving, shared, report };
+    if sweep.progress().pass == 0 {
+        sweep.begin_pass();
+        sweep.pass().await?;
+    }
+    if mutant::on(Mutant::M19OnePass) {
+        return Ok(sweep.progress());
+    }
+    sweep.wait_until(second).await;
+    loop {
+        sweep.begin_pass();
+        sweep.hear();
+        sweep.pass().await?;
+        // What moved while the pass went on may have been missed on either side.
+        sleep(NEWS).await;
+        if sweep.hear() == Heard::Quiet {
+            return Ok(sweep.progress());
+        }
+        tracing::info!("redis has changed under a sweep, which passes once more");
+    }
+}
+
+/// A sweep under way.
+struct Sweep<'a, R: Fn(Progress)> {
+    tools: &'a Tools,
+    spec: &'a Spec,
+    /// Told apart from every other invalidation by those who look at its marks.
+    nonce: Nonce,
+    pattern: String,
+    /// Behind locks for one look each, never across an await.
+    upheavals: Mutex<broadcast::Receiver<Upheaval>>,
+    moving: Mutex<BTreeSet<u16>>,
+    shared: Mutex<Shared>,
+    report: R,
+}
+
+struct Shared {
+    progress: Progress,
+    /// Since when so many were looked at, for the rate.
+    since: Instant,
+    looked_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Quiet,
+    /// Keys may stand where they did not stand before.
+    Upheaval,
+}
+
+impl<R: Fn(Progress)> Sweep<'_, R> {
+    fn progress(&self) -> Progress {
+        lock(&self.shared).progress.clone()
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        let progress = {
+            let mut shared = lock(&self.shared);
+            change(&mut shared.progress);
+            shared.progress.clone()
+        };
+        (self.report)(progress);
+    }
+
+    fn begin_pass(&self) {
+        self.tell(|progress| {
+            progress.pass += 1;
+            progress.nodes_done = 0;
+        });
+    }
+
+    fn looked_at(&self, keys: u32) {
+        let rate = {
+            let mut shared = lock(&self.shared);
+            shared.looked_at += u64::from(keys);
+            let elapsed = shared.since.elapsed();
+            let rate = (elapsed >= RATE_OVER).then(|| shared.looked_at as f64 / elapsed.as_secs_f64());
+            if rate.is_some() {
+                (shared.since, shared.looked_at) = (Instant::now(), 0);
+            }
+            rate
+        };
+        self.tell(|progress| {
+            progress.scanned += u64::from(keys);
+            progress.rate = rate.unwrap_or(progress.rate);
+        });
+    }
+
+    /// Waits, and shows meanwhile that somebody is at it.
+    async fn wait_until(&self, end: Instant) {
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + SIGN_OF_LIFE)).await;
+            self.tell(|_| {});
+        }
+    }
+
+    /// Everything that was told since the last time. Slots on their way are kept in mind.
+    fn hear(&self) -> Heard {
+        let mut heard = Heard::Quiet;
+        loop {
+            match lock(&self.upheavals).try_recv() {
+                Ok(Upheaval::Moving { slot }) => drop(lock(&self.moving).insert(slot)),
+                Ok(Upheaval::Moved { .. } | Upheaval::Restarted { .. }) | Err(TryRecvError::Lagged(_)) => {
+                    heard = Heard::Upheaval;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return heard,
+            }
+        }
+    }
+
+    /// A copy that was torn off on the way comes to light when its slot has moved, maybe after this sweep has ended: then
+    /// what was removed there is removed again. Of all other slots a sweep is not remembered, because it would crowd out
+    /// everything else.
+    fn remember(&self, erasures: &[Erasure]) {
+        let moving = lock(&self.moving);
+        if moving.is_empty() {
+            return;
+        }
+        let concerned = erasures.iter().filter(|erasure| moving.contains(&erasure.key.slot()));
+        let concerned: Vec<Erasure> = concerned.cloned().collect();
+        drop(moving);
+        self.tools.recent.remember(&concerned);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Counts and sets: sound even after a panic elsewhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names as text.

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant::app::not_yet::NotYet;
 use hydrant::domain::clock::Clock;
+use hydrant::domain::declared_version::DeclaredVersion;
+use hydrant::domain::entity::{Alias, AliasValue, Draft};
 use hydrant::domain::phase::{self, Phase};
+use hydrant::domain::projection::paths::Place;
 use hydrant::domain::random::Random;
 use hydrant::domain::switch::Switch;
+use hydrant::domain::template::Template;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
 use hydrant::grpc::listen::Listeners;
@@ -20,6 +23,7 @@ use hydrant::grpc::pb::cache_control_service_client::CacheControlServiceClient;
 use hydrant::grpc::server::{Door, Drained, serve};
 use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
 use hydrant::local::habits::MemoryHabits;
@@ -65,7 +69,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Serves the entities `user`, the subject's own, and `role`, everybody's.
+    /// Serves the entities `user`, the subject's own, `role`, everybody's, and `account`, which has an alias and a version.
     pub async fn start(self) -> Running {
         let Self { limits, drain, socket, source } = self;
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
@@ -101,7 +105,7 @@ async fn flows(
     registry: &mut Registry,
 ) -> (Prehydrate, Invalidate) {
     let live = Live::new(Settings {
-        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role")])),
+        catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
         sources: BTreeMap::from([(name("backend"), source as _)]),
     });
@@ -110,15 +114,21 @@ async fn flows(
     let metrics = fill::metrics::Metrics::register(registry);
     let filler = Filler::new(Arc::new(store.clone()), config, random.clone(), metrics);
     let invalidate = {
-        let removal = Arc::new(NotYet::default());
         let journal = Arc::new(MemoryJournal::default());
         let store = Arc::new(store.clone());
-        let hands = Hands { store, removal, journal, filler: filler.clone() };
+        let hands = Hands { removal: store.clone(), store, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(registry);
         let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
         let means = Means { live, tasks, clock: Clock::System, random, metrics };
         let claim_life = Duration::from_secs(10);
-        let config = invalidate::Config { group: "test".into(), pod: "pod-1".into(), claim_life, spool: None };
+        let config = invalidate::Config {
+            group: "test".into(),
+            pod: "pod-1".into(),
+            claim_life,
+            rates: Rates::default(),
+            refreshes: 16,
+            spool: None,
+        };
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
     invalidate.start().await.expect("there is no spool");
@@ -126,6 +136,17 @@ async fn flows(
     let habits = Arc::new(MemoryHabits::default());
     let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
     (prehydration::start(config, parts, tasks, random, registry), invalidate)
+}
+
+fn account() -> Draft {
+    let alias = Alias {
+        name: name("email"),
+        key: Template::for_key("account:email:{email}").expect("a good template"),
+        value: AliasValue::Id,
+        from: None,
+    };
+    let version = DeclaredVersion::Number(Place::parse("$.rev").expect("a good place"));
+    Draft { aliases: vec![alias], version: Some(version), ..draft("account") }
 }
 
 impl Running {

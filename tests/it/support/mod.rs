@@ -9,6 +9,7 @@ pub mod origin;
 pub mod peer;
 pub mod prehydration;
 pub mod redis;
+pub mod shop;
 pub mod sidecar;
 pub mod store;
 pub mod stub;
