@@ -15,6 +15,8 @@ use crate::source::Row;
 pub struct Checker {
     members: BTreeMap<String, Member>,
     keys: BTreeMap<Vec<u8>, Watched>,
+    /// What a restart from disk has brought back, which nobody has promised to be gone before it is swept.
+    excused: BTreeMap<Vec<u8>, Data>,
     pub violations: Vec<String>,
     /// Values seen to appear.
     pub seen: u64,
@@ -85,7 +87,15 @@ impl Checker {
         self.keys.iter().filter(|(_, watched)| watched.id == id).map(|(key, _)| key.clone()).collect()
     }
 
+    pub fn excuse(&mut self, key: &[u8], back: Data) {
+        self.excused.insert(key.to_vec(), back);
+    }
+
     pub fn saw(&mut self, log: &mut Log, at: u64, key: &[u8], found: Option<&Data>) {
+        if self.excused.get(key).is_some_and(|back| Some(back) == found) {
+            return;
+        }
+        self.excused.remove(key);
         let Some(Data::Text(value)) = found else { return };
         let Some(Watched { id, kind }) = self.keys.get(key).cloned() else { return };
         let Some(member) = self.members.get(&id) else { return };

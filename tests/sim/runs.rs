@@ -12,6 +12,8 @@ pub const FILLS: Scenario =
 pub const FAILOVERS: Scenario =
     Scenario { name: "failovers", faults: faults::FAILOVERS, removes: Removes::Confirmed, ..FILLS };
 
+pub const RESTARTS: Scenario =
+    Scenario { name: "restart", faults: faults::RESTARTS, removes: Removes::Plainly, ..FILLS };
 pub const FLOW: Scenario = Scenario { name: "flow", faults: faults::ALL, removes: Removes::ByFlow, ..FILLS };
 
 #[test]
@@ -30,6 +32,11 @@ fn what_replicas_have_confirmed_survives_failovers() {
 }
 
 #[test]
+fn no_fill_brings_back_what_a_restart_from_disk_has_not() {
+    hold(RESTARTS, 100);
+}
+
+#[test]
 fn a_claim_that_is_taken_too_late_is_found() {
     find(Scenario { dress: defects::late_claims, ..FILLS }, 50);
 }
@@ -37,11 +44,6 @@ fn a_claim_that_is_taken_too_late_is_found() {
 #[test]
 fn a_removal_that_waits_for_no_replica_is_undone_by_a_failover() {
     find(Scenario { removes: Removes::Plainly, ..FAILOVERS }, 50);
-}
-
-#[test]
-fn a_restart_from_disk_brings_old_values_back() {
-    find(Scenario { faults: faults::RESTARTS, ..FILLS }, 50);
 }
 
 #[test]
