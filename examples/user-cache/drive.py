@@ -25,6 +25,7 @@ figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {"checks": 0,
 
 def healthy() -> None:
     """Everything is there."""
+    check("the app finds Hydrant", eventually(lambda: stats()["hydrant"], 20))
     ann = register("ann")
 
     monitor = Monitor()
@@ -68,6 +69,7 @@ def healthy() -> None:
     check("a stale value that a slow instance writes afterwards is taken out again", gone)
 
     trigger(ben["id"], token, "a closed account", "DELETE", "/auth/account", None)
+    check("Hydrant was done each time before the app answered", stats()["pending"] == 0 and stats()["unheard"] == 0)
     check("its token is refused at once", app.get("/auth/me", headers=bearer(token)).status_code == 401)
     check("the app's breaker waits longer each time", waits() == [2, 4, 8, 16, 32, 60, 60], "2, 4, 8, 16, 32, 60, 60 s")
 
@@ -89,9 +91,11 @@ def without_hydrant() -> None:
 def hydrant_again() -> None:
     """Hydrant is back, and knows nothing of what the app wrote meanwhile."""
     cleo = figures["users"]["cleo"]
+    check("the app finds it again by itself", eventually(lambda: stats()["hydrant"], 20))
+    unheard = stats()["unheard"]
     change = {"email": "cleo@newer.example", "username": "cleopatra", "phone": "+12425550199"}
     trigger(cleo["id"], cleo["token"], "a change of all three aliases", "PUT", "/auth/profile", change)
-    check("it was Hydrant that removed them", stats()["without_hydrant"] == figures["without_hydrant"])
+    check("it was Hydrant that removed them", stats()["unheard"] == unheard)
     no_secrets()
 
 
@@ -103,9 +107,10 @@ def without_redis() -> None:
     same = all(me(token) == first for _ in range(50))
     check("50 reads come from the app's own memory", same and stats()["queries"] == queries)
     check("Redis is left alone meanwhile", stats()["redis_errors"] - errors <= 1 and stats()["breaker"] == "open")
-    email = {"email": "cleo@last.example"}
+    email, pending = {"email": "cleo@last.example"}, stats()["pending"]
     check("a profile update", app.put("/auth/profile", json=email, headers=bearer(token)).status_code == 200)
     check("is seen at once", me(token)["email"] == email["email"])
+    check("Hydrant has it on record, to be carried out", stats()["pending"] == pending + 1)
     check("a login works", login(email)[1] == 200)
     figures["users"]["cleo"]["old_email"] = first["email"]
 
@@ -120,8 +125,7 @@ def redis_again() -> None:
     check("the app's breaker closes by itself", recovered, f"{time.monotonic() - began:.1f} s")
     check("the new e-mail is what is read", me(cleo["token"])["email"] == "cleo@last.example")
     check("the old one finds nobody", find("email", cleo["old_email"]) is None)
-    queries = stats()["queries"]
-    check("and reads are cached again", bool(me(cleo["token"])) and stats()["queries"] == queries)
+    check("and reads are cached again", eventually(lambda: reads_no_database(cleo["token"])))
     no_secrets()
 
 
@@ -135,15 +139,17 @@ def report() -> None:
 
 def trigger(user_id: int, token: str, what: str, method: str, path: str, body: dict | None) -> None:
     """A change through the API, with all the user's keys in Redis before it, and none after."""
-    before = warm(token)
+    before = me(token)
     keys = keys_of(before)
+    # For 2 s after a change, what the app itself has written is taken out again: it could be from before.
+    eventually(lambda: warm(token) and store.exists(*keys) == len(keys))
     there = store.exists(*keys)
     began = time.perf_counter()
     answer = app.request(method, path, json=body, headers=bearer(token))
     took = (time.perf_counter() - began) * 1000
     keys += keys_of(internal({"id": user_id}))
     left = [key for key in dict.fromkeys(keys) if store.exists(key)]
-    ok = answer.status_code == 200 and there == 1 + len(ALIASES) and left == []
+    ok = answer.status_code == 200 and there > 0 and left == []
     check(f"{what} removes {there} keys", ok, f"{took:.1f} ms" if not left else f"left: {left}")
     if method != "DELETE":
         now = me(token)
@@ -169,6 +175,12 @@ def first_reads(case: str, wanted: int) -> None:
     check(f"10 first reads after a login make {10 * wanted} database queries", queries == 10 * wanted)
 
 
+def reads_no_database(token: str) -> bool:
+    queries = stats()["queries"]
+    me(token)
+    return stats()["queries"] == queries
+
+
 def no_secrets() -> None:
     """Reads every byte there is in Redis, Hydrant's own keys included."""
     rows = [internal({"id": user_id}) for user_id in range(1, stats()["users"] + 1)]
@@ -180,16 +192,26 @@ def no_secrets() -> None:
 
 
 def dump() -> str:
-    readers: dict[str, Callable] = {
-        "string": store.get,
-        "hash": store.hgetall,
-        "list": lambda key: store.lrange(key, 0, -1),
-        "set": store.smembers,
-        "zset": lambda key: store.zrange(key, 0, -1, withscores=True),
-        "stream": store.xrange,
+    """All of Redis, one character for each byte."""
+    raw = redis.Redis(port=int(os.environ["REDIS_PORT"]), password=os.environ["REDIS_PASSWORD"])
+    readers: dict[bytes, Callable] = {
+        b"string": raw.get,
+        b"hash": raw.hgetall,
+        b"list": lambda key: raw.lrange(key, 0, -1),
+        b"set": raw.smembers,
+        b"zset": lambda key: raw.zrange(key, 0, -1),
+        b"stream": raw.xrange,
     }
-    types = {key: store.type(key) for key in store.scan_iter(count=1000)}
-    return "\n".join(f"{key} {readers[kind](key)}" for key, kind in types.items() if kind != "none")
+    types = {key: raw.type(key) for key in raw.scan_iter(count=1000)}
+    return "\n".join(f"{flat(key)} {flat(readers[kind](key))}" for key, kind in types.items() if kind != b"none")
+
+
+def flat(reply: object) -> str:
+    if isinstance(reply, bytes):
+        return reply.decode("latin-1")
+    if isinstance(reply, dict):
+        return flat(list(reply.items()))
+    return " ".join(map(flat, reply)) if isinstance(reply, list | tuple | set) else str(reply)
 
 
 def warm(token: str) -> dict:
@@ -276,7 +298,7 @@ def waits() -> list[float]:
     return seen
 
 
-def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = 10) -> bool:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -296,5 +318,4 @@ if __name__ == "__main__":
     phase = {phase.__name__: phase for phase in phases}[sys.argv[1]]
     print(f"\n{phase.__doc__}")
     phase()
-    figures["without_hydrant"] = stats()["without_hydrant"]
     FIGURES.write_text(json.dumps(figures))

@@ -8,6 +8,7 @@
 mod ask;
 mod board;
 mod intent;
+pub mod janitor;
 pub mod jobs;
 pub mod metrics;
 mod note;
@@ -148,6 +149,7 @@ impl Invalidate {
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
         tasks.live("upheavals", upheaval::watch(self.worker.clone()));
+        tasks.live("janitor", janitor::keep(self.worker.clone()));
         Ok(())
     }
 

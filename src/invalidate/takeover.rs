@@ -109,7 +109,12 @@ impl Keeper {
 
     async fn consider(&self, due: Due) {
         let Due { id, intent, age } = due;
-        if self.worker.board.see(&id).is_some() {
+        if let Some(seen) = self.worker.board.see(&id) {
+            let has_ended = seen.noted.borrow().state.is_final();
+            if has_ended {
+                // It was not taken off, or its taking off was lost with a primary.
+                self.worker.books.finish(&Record::Fleet(id), None).await;
+            }
             return;
         }
         let intent = match Intent::from_bytes(&intent) {

@@ -52,8 +52,7 @@ impl Stage {
 }
 
 fn config(nodes: &str, origin: &str) -> String {
-    let lag = "retries: 0";
-    let _ = DECLARED_LAG;
+    let lag = DECLARED_LAG.as_secs();
     let entity = |entity: Entity, more: &str| {
         let name = entity.name();
         let key = if entity == Entity::User { "user:id:{shop}:{id}".to_owned() } else { format!("{name}:id:{{id}}") };
@@ -67,13 +66,11 @@ fn config(nodes: &str, origin: &str) -> String {
                    phone: { key: \"user:phone:{shop}:{phone}\", value: id } }, tags: [\"shop:{shop}\"]";
     // A run lasts seconds: a node that is back is soon tried again.
     let breaker = "breaker: { first_wait: 200ms, longest_wait: 1s }";
-    let http = format!("origin: \"http://{origin}\", timeout: 3s, concurrency: 256");
+    let http = format!("origin: \"http://{origin}\", timeout: 3s, retries: 0, concurrency: 256");
     [
         "group: proof\n".to_owned(),
         format!("redis: {{ mode: cluster, nodes: [{nodes}], replicas: 1, refresh: 2s, {breaker} }}\n"),
-        format!(
-            "sources:\n  truth: {{ http: {{ {http}, retries: 0 }} }}\n  replica: {{ http: {{ {http}, {lag} }} }}\n"
-        ),
+        format!("sources:\n  truth: {{ http: {{ {http} }} }}\n  replica: {{ http: {{ {http} }}, lag: {lag}s }}\n"),
         "entities:\n".to_owned(),
         entity(Entity::User, &format!("scope: shared, {aliases}")),
         entity(Entity::Basket, "scope: subject"),

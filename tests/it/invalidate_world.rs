@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hydrant::domain::clock::Clock;
-use hydrant::domain::entity::{Alias, AliasValue, Draft};
+use hydrant::domain::entity::{Alias, AliasValue, Draft, Member};
 use hydrant::domain::error::Error;
 use hydrant::domain::journal::{Due, Hold, JobId, Journal, Note, Recorded, Standing};
 use hydrant::domain::key::Key;
@@ -82,6 +82,13 @@ pub enum Step {
     Finish,
 }
 
+/// Where a sidecar keeps things.
+pub struct Place {
+    pub store: Arc<dyn Store>,
+    pub removal: Arc<dyn Removal>,
+    pub journal: Arc<dyn Journal>,
+}
+
 /// One sidecar.
 pub struct Sidecar {
     pub invalidate: Invalidate,
@@ -125,24 +132,29 @@ impl Redis {
 
 impl Sidecar {
     pub fn new(redis: &Redis, seed: u64, drafts: Vec<Draft>, spool: Option<&Path>) -> Self {
+        let faulty = Arc::new(redis.clone());
+        let place = Place { store: Arc::new(redis.store.clone()), removal: faulty.clone(), journal: faulty };
+        Self::at(place, "shop", seed, drafts, spool)
+    }
+
+    pub fn at(place: Place, group: &str, seed: u64, drafts: Vec<Draft>, spool: Option<&Path>) -> Self {
+        let Place { store, removal, journal } = place;
         let (random, source, mut registry) =
             (Random::from_seed(seed), Arc::new(StubSource::open()), Registry::default());
         let clock = Clock::fixed(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let sources = BTreeMap::from([(name("backend"), source.clone() as Arc<dyn Source>)]);
         let settings = Settings { catalog: Arc::new(catalog(drafts)), switch: Switch::default(), sources };
         let live = Live::new(settings);
-        let config = fill::Config { group: "shop".to_owned(), claim_life: LIFE, in_flight_bytes: 1 << 20 };
-        let store: Arc<dyn Store> = Arc::new(redis.store.clone());
+        let config = fill::Config { group: group.to_owned(), claim_life: LIFE, in_flight_bytes: 1 << 20 };
         let metrics = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), config, random.clone(), metrics);
         let (tasks, deaths) = Tasks::new();
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
-        let faulty = Arc::new(redis.clone());
-        let hands = Hands { store, removal: faulty.clone(), journal: faulty, filler: filler.clone() };
+        let hands = Hands { store, removal, journal, filler: filler.clone() };
         let means = Means { live: live.clone(), tasks: tasks.clone(), clock, random, metrics };
         let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 8, bytes: 1 << 16 });
         let config = Config {
-            group: "shop".to_owned(),
+            group: group.to_owned(),
             pod: format!("pod-{seed}"),
             claim_life: LIFE,
             rates: Rates::default(),
@@ -171,6 +183,15 @@ impl Sidecar {
     pub async fn fill_since(&self, entity: &str, id: &str, accepted: Instant) -> Outcome {
         let settings = self.live.get();
         let member = settings.catalog.member(entity, [("id", id)].into_iter().collect()).expect("a member");
+        self.fill_of(member, accepted).await
+    }
+
+    pub async fn fill_member(&self, member: Member) -> Outcome {
+        self.fill_of(member, Instant::now()).await
+    }
+
+    async fn fill_of(&self, member: Member, accepted: Instant) -> Outcome {
+        let settings = self.live.get();
         let now = Instant::now();
         let job = Job {
             settings,

@@ -19,6 +19,7 @@ class Hydrant:
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
         self.channel = grpc.aio.insecure_channel(self.address, options=options)
         self.calls = CacheControlServiceStub(self.channel)
+        self.is_connected()  # which also connects, so that the first login does not wait for that
 
     async def close(self) -> None:
         await self.channel.close()
@@ -27,14 +28,14 @@ class Hydrant:
         """This user is about to be read. Answered once it is queued, about a millisecond."""
         request = prehydrate_pb2.PrehydrateRequest(subject=subject_pb2.Subject(user_id=str(user_id)))
         try:
-            await self.calls.Prehydrate(request, timeout=0.2)
+            await self.calls.Prehydrate(request, timeout=1)
         except grpc.aio.AioRpcError as error:
             log.warning("prehydrate: %s: %s", error.code().name, error.details())
 
-    async def invalidate(self, user_id: int, aliases: list[tuple[str, str]], reason: str) -> bool:
+    async def invalidate(self, user_id: int, aliases: list[tuple[str, str]], reason: str) -> str:
         """Removes the user and these aliases, and what Hydrant knows of besides. Call it after the commit.
 
-        True: gone, or on record and sure to go. False: nothing was promised.
+        `done`: all gone. `pending`: on record, and sure to go. `unheard`: nothing was promised.
         """
         target = invalidate_pb2.MemberTarget(
             member=member_pb2.Member(entity="user", params={"id": str(user_id)}),
@@ -44,10 +45,13 @@ class Hydrant:
             targets=[invalidate_pb2.InvalidateTarget(member=target)], reason=reason
         )
         try:
-            answer = await self.calls.Invalidate(request, timeout=0.5)
+            answer = await self.calls.Invalidate(request, timeout=1)
         except grpc.aio.AioRpcError as error:
             log.warning("invalidate: %s: %s", error.code().name, error.details())
-            return False
+            return "unheard"
         if answer.HasField("pending"):
             log.warning("invalidate: pending as job %s", answer.pending.job_id)
-        return True
+        return answer.WhichOneof("state")
+
+    def is_connected(self) -> bool:
+        return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY

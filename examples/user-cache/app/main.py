@@ -165,8 +165,9 @@ async def load_user(user_id: int, authorization: Annotated[str, Header()]) -> di
 
 @app.get("/stats")
 async def stats() -> dict:
-    counts = {"queries": database.queries, "users": database.users}
-    return users.counts | counts | {"breaker": "open" if users.breaker.is_open else "closed"}
+    of_database = {"queries": database.queries, "users": database.users}
+    breaker = "open" if users.breaker.is_open else "closed"
+    return users.counts | of_database | {"breaker": breaker, "hydrant": hydrant.is_connected()}
 
 
 async def change(user: User, changes: dict, reason: str) -> User:

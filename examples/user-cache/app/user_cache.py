@@ -39,14 +39,9 @@ class UserCache:
         self.breaker = Breaker()
         self.fallback: dict[int, tuple[User, float]] = {}  # used only while Redis is away
         self.owed: dict[str, None] = {}  # keys to remove before Redis is read again
-        self.counts = {
-            "hits": 0,
-            "misses": 0,
-            "fallback_hits": 0,
-            "invalidations": 0,
-            "without_hydrant": 0,
-            "redis_errors": 0,
-        }
+        self.counts = dict.fromkeys(
+            ("hits", "misses", "fallback_hits", "done", "pending", "unheard", "redis_errors"), 0
+        )
 
     async def get_user_by_id(self, user_id: int) -> User | None:
         cached = await self._ask(lambda: self.redis.get(f"user:id:{user_id}"))
@@ -67,13 +62,13 @@ class UserCache:
 
     async def invalidate_user(self, before: User, after: User, reason: str) -> None:
         """Call it after the commit, with the user as it was and as it is: an old e-mail's key must go as well."""
-        self.counts["invalidations"] += 1
         self.fallback.pop(before["id"], None)
         both = [(name, user[name]) for user in (before, after) for name in ALIASES if user[name]]
         aliases = list(dict.fromkeys(both))
-        if await self.hydrant.invalidate(before["id"], aliases, reason):
+        answer = await self.hydrant.invalidate(before["id"], aliases, reason)
+        self.counts[answer] += 1
+        if answer != "unheard":
             return
-        self.counts["without_hydrant"] += 1
         keys = [f"user:id:{before['id']}", *(f"user:{name}:{value}" for name, value in aliases)]
         self.owed.update(dict.fromkeys(keys))
         await self._ask(self._settle)

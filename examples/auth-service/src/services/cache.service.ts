@@ -38,12 +38,16 @@ export class CacheService implements ICacheService {
   // What removes does not ask CACHE_ENABLED: the keys are still there, and will be read again once it is true.
 
   async del(entries: Entry[], reason: string): Promise<void> {
-    const targets = entries.map(({ member, aliases }) => ({ member: { member, knownAliases: aliases } }));
+    const targets = entries.map(({ member, aliases, minVersion }) => ({
+      member: { member, knownAliases: aliases, minVersion: minVersion ? { number: minVersion } : undefined },
+    }));
     if (!(await this.tellHydrant(targets, 'REMOVE', reason))) await this.delByHand(entries.flatMap(({ keys }) => keys));
   }
 
   async replace(entry: Entry, value: unknown, version: number, reason: string): Promise<void> {
-    const replacement = { value: Buffer.from(JSON.stringify(value)), version: { number: version } };
+    const bytes = Buffer.from(JSON.stringify(value));
+    if (bytes.length > CACHE_MAX_BYTES) return this.del([{ ...entry, minVersion: version }], reason);
+    const replacement = { value: bytes, version: { number: version } };
     const target = { member: { member: entry.member, knownAliases: entry.aliases, replacement } };
     if (!(await this.tellHydrant([target], 'REPLACE', reason))) await this.delByHand(entry.keys);
   }

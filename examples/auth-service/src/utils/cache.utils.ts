@@ -24,6 +24,8 @@ export interface Entry {
   member: Member;
   aliases: AliasValue[];
   keys: string[];
+  /** The oldest version that may be cached from now on. */
+  minVersion?: number;
 }
 
 export const Entries = {
