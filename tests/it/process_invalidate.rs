@@ -39,6 +39,7 @@ fn stated(user: &str) -> Who {
 
 /// Fills the user 7 under both keys, two items of one kind, one of another, and the caller's own.
 async fn fill(sidecar: &Sidecar) {
+    until("redis is reached", async || sidecar.probe("/readyz").await.1.contains("store: up")).await;
     let item = |kind, id| AskMember { entity: "item".into(), params: params(&[("kind", kind), ("id", id)]) };
     let members = vec![
         AskMember { entity: "user".into(), params: params(&[("id", "7")]) },
