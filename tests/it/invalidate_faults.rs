@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt};
 use hydrant::domain::entity::Writers;
 use hydrant::domain::error::Kind;
 use hydrant::domain::outcome::Outcome;
-use hydrant::domain::removal::Upheaval;
+use hydrant::domain::removal::{Primary, Upheaval};
 use hydrant::invalidate::jobs::JobState;
 use hydrant::invalidate::request::{Cause, Durability, KnownAlias, Mode, State, Target};
 use tokio::time::{Instant, advance, sleep};
@@ -229,6 +229,44 @@ async fn what_the_spool_holds_is_promised_and_survives_a_restart() {
     assert!(redis.value("user:7").await.is_none());
     assert_eq!(after.metric("hydrant_invalidate_spool_files"), 0);
     assert_eq!(after.fill_as_it_is("user", "7").await, Outcome::Filled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_hangs_leaves_time_for_the_spool() {
+    let (redis, home) = (Redis::new(), tempfile::tempdir().expect("a directory"));
+    let sidecar = Sidecar::new(&redis, 1, vec![user()], Some(home.path()));
+    sidecar.invalidate.start().await.expect("an empty spool");
+    redis.put("user:7", "old");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.hangs = Some(Step::Record);
+        wrong.keys.insert("user:7".to_owned());
+    }
+    let mut long = request(Mode::Remove, target());
+    long.until = Instant::now() + Duration::from_secs(60);
+    let answer = sidecar.invalidate.run(long).await.expect("promised");
+    assert!(matches!(answer.state, State::Pending { durability: Durability::Pod, .. }), "{:?}", answer.state);
+    redis.faults.now().keys.clear();
+    until("all of it gone", async || standing(&redis).await.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_in_place_one_sidecar_sweeps_everything() {
+    let redis = Redis::new();
+    let sidecars = [1, 2].map(|seed| Sidecar::new(&redis, seed, vec![user(), draft("order")], None));
+    for sidecar in &sidecars {
+        sidecar.invalidate.start().await.expect("no spool");
+    }
+    for key in ["user:7", "user:email:a@b.c", "order:1"] {
+        redis.put(key, "from the disk");
+    }
+    redis.put("session", "nobody's");
+    redis.tell(Upheaval::Restarted { primary: Primary { name: "one".to_owned(), run: "second".to_owned() } });
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(redis.backlog().await, 1, "one has come forward");
+    until("all of it gone", async || standing(&redis).await.is_empty() && redis.value("order:1").await.is_none()).await;
+    assert!(redis.value("session").await.is_some());
+    until("an empty journal", async || redis.backlog().await == 0).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,33 +1,74 @@
-//! The promise: once an invalidation has been acknowledged, no read from a primary answers an older value.
+//! The promise: once an invalidation has been acknowledged, nothing older is read from a primary, at any key of the
+//! member, and no absence from before is remembered.
 //!
 //! It is not sampled. Whenever what an app would read at a key may have changed, the cluster shows it here.
 
 use std::collections::BTreeMap;
 
+use hydrant::domain::key::{Key, Sibling};
+
 use crate::log::Log;
 use crate::redis::keyspace::Data;
+use crate::source::Row;
 
 #[derive(Default)]
 pub struct Checker {
+    members: BTreeMap<String, Member>,
     keys: BTreeMap<Vec<u8>, Watched>,
+    /// What a restart from disk has brought back, which nobody has promised to be gone before it is swept.
+    excused: BTreeMap<Vec<u8>, Data>,
     pub violations: Vec<String>,
     /// Values seen to appear.
     pub seen: u64,
     pub acknowledged: u64,
 }
 
+/// What the source ever said of a member.
 #[derive(Default)]
-struct Watched {
+struct Member {
+    rows: Vec<Row>,
     /// The newest version whose invalidation was acknowledged.
     acknowledged: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    AtOwnKeys,
+    AtAllKeys,
+}
+
+#[derive(Clone, Debug)]
+struct Watched {
+    id: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A whole value, which says its version: the member's own key, or an e-mail's.
+    Value,
+    /// The member's id, at the key of a name.
+    Id,
+    /// The claim on the member's key, or the memory that there is none.
+    Guard,
 }
 
 /// The field of every value that says how new it is.
 const FIELD: &[u8] = b"\"version\":";
 
 impl Checker {
-    pub fn watch(&mut self, key: &[u8]) {
-        self.keys.entry(key.to_vec()).or_default();
+    /// A change was committed at the source: from now on its keys are looked at, the aliases only where whoever
+    /// invalidates sees to them.
+    pub fn changed(&mut self, row: &Row, looks: Looks) {
+        let watched = |kind| Watched { id: row.id.clone(), kind };
+        let own = own_key(&row.id);
+        self.keys.insert(own.sibling(Sibling::Guard), watched(Kind::Guard));
+        self.keys.insert(own.as_bytes().to_vec(), watched(Kind::Value));
+        if looks == Looks::AtAllKeys {
+            self.keys.insert(email_key(row).as_bytes().to_vec(), watched(Kind::Value));
+            self.keys.insert(name_key(row).as_bytes().to_vec(), watched(Kind::Id));
+        }
+        self.members.entry(row.id.clone()).or_default().rows.push(row.clone());
     }
 
     pub fn watches(&self, key: &[u8]) -> bool {
@@ -38,25 +79,66 @@ impl Checker {
         self.keys.keys().cloned().collect()
     }
 
-    /// From now on nothing older may be read at these keys.
-    pub fn acknowledge(&mut self, key: &[u8], version: u64) {
-        let watched = self.keys.entry(key.to_vec()).or_default();
-        watched.acknowledged = watched.acknowledged.max(version);
+    /// From now on nothing older may be read. Answers the member's keys.
+    pub fn acknowledge(&mut self, id: &str, version: u64) -> Vec<Vec<u8>> {
+        let member = self.members.entry(id.to_owned()).or_default();
+        member.acknowledged = member.acknowledged.max(version);
         self.acknowledged += 1;
+        self.keys.iter().filter(|(_, watched)| watched.id == id).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub fn excuse(&mut self, key: &[u8], back: Data) {
+        self.excused.insert(key.to_vec(), back);
     }
 
     pub fn saw(&mut self, log: &mut Log, at: u64, key: &[u8], found: Option<&Data>) {
+        if self.excused.get(key).is_some_and(|back| Some(back) == found) {
+            return;
+        }
+        self.excused.remove(key);
         let Some(Data::Text(value)) = found else { return };
-        let Some(watched) = self.keys.get(key) else { return };
+        let Some(Watched { id, kind }) = self.keys.get(key).cloned() else { return };
+        let Some(member) = self.members.get(&id) else { return };
         self.seen += 1;
-        let version = version_of(value);
-        if version < watched.acknowledged {
+        let acknowledged = member.acknowledged;
+        let current = || member.rows.iter().filter(|row| row.version >= acknowledged);
+        let wrong = match kind {
+            Kind::Value => {
+                let version = version_of(value);
+                (version < acknowledged).then(|| format!("version {version}"))
+            }
+            Kind::Id => {
+                let named = current().any(|row| !row.is_gone && name_key(row).as_bytes() == key);
+                (!named).then(|| format!("the id {}, whose name that is no more", String::from_utf8_lossy(value)))
+            }
+            Kind::Guard => {
+                let gone = value != b"a" || acknowledged == 0 || current().any(|row| row.is_gone);
+                (!gone).then(|| "that there is none, although there is".to_owned())
+            }
+        };
+        if let Some(wrong) = wrong {
             let key = String::from_utf8_lossy(key);
-            let what = format!("VIOLATION: {key} holds version {version}, {} was acknowledged", watched.acknowledged);
-            log.note(at, || what.clone());
-            self.violations.push(format!("{key}: version {version} after {} was acknowledged", watched.acknowledged));
+            let what = format!("{key}: holds {wrong}, after version {acknowledged} of {id} was acknowledged");
+            log.note(at, || format!("VIOLATION {what}"));
+            self.violations.push(what);
         }
     }
+}
+
+pub fn own_key(id: &str) -> Key {
+    good(format!("user:{id}"))
+}
+
+pub fn email_key(row: &Row) -> Key {
+    good(format!("user:email:{}", row.email))
+}
+
+pub fn name_key(row: &Row) -> Key {
+    good(format!("user:name:{}", row.name))
+}
+
+fn good(key: String) -> Key {
+    Key::new(key).expect("a good key")
 }
 
 pub fn version_of(value: &[u8]) -> u64 {

@@ -34,7 +34,7 @@ pub enum Kind {
     FailHung,
     /// A primary loses its replicas and goes on serving until it notices; then one of them takes over.
     Isolate,
-    /// A replica hears nothing for a while, or all of it late.
+    /// Replicas hear nothing for a while, or all of it late; the primary may die then.
     Lag,
     /// A primary is killed and starts again from its disk before anybody takes over.
     Restart,
@@ -48,7 +48,24 @@ pub enum Kind {
 pub const FAILOVERS: &[Kind] = &[Kind::Fail, Kind::FailHung, Kind::Isolate, Kind::Lag];
 
 /// What brings an old memory back.
-pub const RESTARTS: &[Kind] = &[Kind::Restart, Kind::Save];
+pub const RESTARTS: &[Kind] = &[Kind::Restart, Kind::Save, Kind::Disconnect, Kind::Hang, Kind::Cut];
+
+/// Everything that an acknowledged invalidation must survive.
+pub const ALL: &[Kind] = &[
+    Kind::Disconnect,
+    Kind::Hang,
+    Kind::Cut,
+    Kind::Evict,
+    Kind::ForgetFunctions,
+    Kind::Full,
+    Kind::Move,
+    Kind::HandOver,
+    Kind::Crash,
+    Kind::Fail,
+    Kind::FailHung,
+    Kind::Isolate,
+    Kind::Lag,
+];
 
 pub const NONE: &[Kind] = &[];
 
@@ -68,8 +85,10 @@ pub const MILD: &[Kind] = &[
 /// One fault after the other until the time is over; then everything is mended.
 pub async fn storm(world: &World, kinds: &[Kind]) {
     let mut rng = world.rng(1_000);
-    // Each run has a few kinds of its own, so that they meet in many ways.
-    let chosen: Vec<Kind> = kinds.iter().copied().filter(|_| rng.random_ratio(1, 2)).collect();
+    // Each run has a few kinds of its own, so that they meet in many ways, and some runs have hardly any: where little
+    // fails, much happens.
+    let share = [0.1, 0.3, 0.6][rng.random_range(0..3)];
+    let chosen: Vec<Kind> = kinds.iter().copied().filter(|_| rng.random_bool(share)).collect();
     while Instant::now() < world.ends {
         pause(Duration::from_millis(rng.random_range(20..500))).await;
         if let Some(kind) = (!chosen.is_empty()).then(|| chosen[rng.random_range(0..chosen.len())]) {
@@ -111,13 +130,7 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
         }
         Kind::Move => move_slot(world, rng).await,
         Kind::HandOver => hand_over(world, node, rng),
-        Kind::Fail => {
-            world.net.cluster().kill(node);
-            pause(moment).await;
-            succeed(world, node, Duration::ZERO, rng);
-            pause(up_to(rng, 600)).await;
-            world.net.cluster().restart(node);
-        }
+        Kind::Fail => fail(world, node, rng).await,
         Kind::FailHung => {
             world.net.cluster().stand(node, Standing::Hung);
             pause(moment).await;
@@ -128,10 +141,17 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
         }
         Kind::Isolate => isolate(world, node, moment, rng).await,
         Kind::Lag => {
-            let mut cluster = world.net.cluster();
-            for replica in cluster.replicas_of(node) {
-                let link = if rng.random() { Link::Cut } else { Link::Up { lag: rng.random_range(0..300) } };
-                cluster.set_link(replica, link);
+            let replicas = world.net.cluster().replicas_of(node);
+            for replica in &replicas {
+                let link = if rng.random() { Link::Cut } else { Link::Up { lag: rng.random_range(5..300) } };
+                world.net.cluster().set_link(*replica, link);
+            }
+            pause(moment).await;
+            if rng.random() {
+                return fail(world, node, rng).await;
+            }
+            for replica in replicas {
+                world.net.cluster().set_link(replica, Link::Up { lag: 1 });
             }
         }
         Kind::Restart => {
@@ -142,6 +162,14 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
         Kind::Save => world.net.cluster().save(),
         Kind::Crash => world.crash_one(rng),
     }
+}
+
+async fn fail(world: &World, primary: usize, rng: &mut StdRng) {
+    world.net.cluster().kill(primary);
+    pause(up_to(rng, 800)).await;
+    succeed(world, primary, Duration::ZERO, rng);
+    pause(up_to(rng, 600)).await;
+    world.net.cluster().restart(primary);
 }
 
 /// One of the replicas takes the primary's place; the old one hears of it after `late`, the others in their time.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! world      one run: sidecars fill and invalidate, things go wrong, then it must end well
+//!   writers  who change members at the source, and say so until it is acknowledged
 //!   sidecar  the real `remote`, `fill` and so on, each with its own randomness
 //!   source   the system of record: members with versions
 //!   faults   what happens to the cluster
@@ -10,6 +11,7 @@
 //!   cluster  nodes, replicas that lag, slots that move, redirects, `WAIT`
 //!   redis    one server: keys, commands, and our scripts in a real Lua
 //!   checker  the promise, looked at whenever what an app would read may have changed
+//! mutants    must be found
 //! real       holds `redis` against a real server
 //! ```
 //!
@@ -19,8 +21,11 @@
 mod checker;
 mod cluster;
 mod defects;
+mod entity;
 mod faults;
 mod log;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod net;
 mod real;
 mod redis;
@@ -29,3 +34,4 @@ mod sidecar;
 mod source;
 mod time;
 mod world;
+mod writers;

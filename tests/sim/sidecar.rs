@@ -1,52 +1,57 @@
-//! One sidecar as far as the store is concerned: the real `remote`, the real fills, over the simulated network.
+//! One sidecar without its doors: the real `remote`, fills and invalidations, over the simulated network.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
-use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
-use hydrant::domain::key::Key;
+use hydrant::domain::clock::Clock;
+use hydrant::domain::error::Error;
 use hydrant::domain::outcome::Outcome;
-use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::random::Random;
 use hydrant::domain::removal::{Erasure, Removal};
 use hydrant::domain::source::Source;
 use hydrant::domain::store::{ClaimMode, Confirmed, Store};
 use hydrant::domain::switch::Switch;
-use hydrant::domain::template::{Ids, Params, Template};
 use hydrant::domain::trace::TraceContext;
-use hydrant::domain::ttl::Ttl;
-use hydrant::fill::settings::Settings;
+use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{Filler, Job};
+use hydrant::invalidate::request::{Answer, Effect, Mode as How, Request, Target};
+use hydrant::invalidate::{Hands, Invalidate, Means};
+use hydrant::remote::journal::RemoteJournal;
 use hydrant::remote::store::Remote;
-use hydrant::remote::{Config, Mode, build_over};
+use hydrant::remote::{Address, Config, Mode, build_over};
 use hydrant::tasks::{Deaths, Tasks};
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+use crate::checker::own_key;
+use crate::cluster::EPOCH;
+use crate::entity;
 use crate::net::{Net, WayOut};
 use crate::source::Origin;
-use crate::world::Removes;
 
 /// The longest life of one fill's attempt.
 pub const CLAIM_LIFE: Duration = Duration::from_secs(1);
+/// How long callers of an invalidation wait.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 pub struct Sidecar {
     pub index: usize,
     pub store: Arc<Remote>,
+    pub invalidate: Invalidate,
     filler: Filler,
     settings: Arc<Settings>,
     random: Random,
+    /// Where tasks that must live would report their death.
+    pub deaths: std::sync::Mutex<Deaths>,
     _tasks: Tasks,
-    _deaths: Deaths,
 }
 
 impl Sidecar {
     /// `dress` may put something around the store that fills use: a defect, to see that it is found.
-    pub fn start(
+    pub fn build(
         index: usize,
         seed: u64,
         net: &Arc<Net>,
@@ -63,23 +68,32 @@ impl Sidecar {
         let store = build_over(way, config(seeds, replicas), &tasks, random.clone(), metrics);
         let fills = hydrant::fill::metrics::Metrics::register(&mut registry);
         let limits =
-            hydrant::fill::Config { group: "sim".to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
+            hydrant::fill::Config { group: GROUP.to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
         let filler = Filler::new(dress(store.clone()), limits, random.clone(), fills);
-        Self {
-            index,
-            store,
-            filler,
-            settings: Arc::new(settings(origin.clone())),
-            random,
-            _tasks: tasks,
-            _deaths: deaths,
-        }
+        let live = Live::new(settings(origin.clone()));
+        let settings = live.get();
+        let journal = RemoteJournal::new(store.clone(), random.clone()).expect("good keys");
+        let hands =
+            Hands { store: store.clone(), removal: store.clone(), journal: Arc::new(journal), filler: filler.clone() };
+        let metrics = hydrant::invalidate::metrics::Metrics::register(&mut registry);
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH + Duration::from_millis(EPOCH));
+        let means = Means { live, tasks: tasks.clone(), clock, random: random.clone(), metrics };
+        let config = hydrant::invalidate::Config {
+            group: GROUP.to_owned(),
+            pod: format!("pod-{index}"),
+            claim_life: CLAIM_LIFE,
+            spool: None,
+            rates: hydrant::invalidate::sweep::pace::Rates::default(),
+            refreshes: 16,
+        };
+        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        Self { index, store, invalidate, filler, settings, random, deaths: deaths.into(), _tasks: tasks }
     }
 
     pub async fn fill(&self, id: &str, mode: ClaimMode) -> Outcome {
         let job = Job {
             settings: self.settings.clone(),
-            member: self.settings.catalog.member("user", params(id)).expect("a good member"),
+            member: self.settings.catalog.member("user", entity::params("id", id)).expect("a good member"),
             owner: None,
             session: None,
             mode,
@@ -89,27 +103,42 @@ impl Sidecar {
         };
         self.filler.fill(job).await.outcome
     }
-}
 
-impl Sidecar {
-    /// Answers whether it may be acknowledged.
-    pub async fn remove(&self, key: &Key, removes: Removes) -> bool {
-        match removes {
-            Removes::Plainly => self.store.remove(std::slice::from_ref(key)).await.is_ok(),
-            Removes::Confirmed => {
-                let erasure = Erasure { key: key.clone(), has_index: false, mark: None };
-                let erased = self.store.erase(&[erasure]).await;
-                erased.keys.iter().all(Result::is_ok) && erased.confirmation.await == Confirmed::Yes
-            }
-        }
+    /// Removes one member's key, and answers whether that may be acknowledged: the store's own promise, without a flow.
+    pub async fn remove(&self, id: &str) -> bool {
+        self.store.remove(&[own_key(id)]).await.is_ok()
+    }
+
+    /// The same once the replicas have confirmed it.
+    pub async fn erase(&self, id: &str) -> bool {
+        let erasure = Erasure { key: own_key(id), has_index: false, mark: None };
+        let erased = self.store.erase(&[erasure]).await;
+        erased.keys.iter().all(Result::is_ok) && erased.confirmation.await == Confirmed::Yes
+    }
+
+    /// The whole flow.
+    pub async fn invalidate(&self, target: Target, mode: How) -> Result<Answer, Error> {
+        let request = Request {
+            targets: vec![target],
+            mode,
+            effect: Effect::Real,
+            reason: String::new(),
+            trace: TraceContext::start(&self.random),
+            until: Instant::now() + PATIENCE,
+        };
+        self.invalidate.run(request).await
+    }
+
+    /// The names of tasks that should have lived.
+    pub fn deaths(&self) -> Vec<&'static str> {
+        let mut deaths = self.deaths.lock().expect("unpoisoned");
+        std::iter::from_fn(|| deaths.try_recv().ok()).map(|death| death.name).collect()
     }
 }
 
-pub fn params(id: &str) -> Params {
-    [("id".to_owned(), id.to_owned())].into_iter().collect()
-}
+const GROUP: &str = "sim";
 
-fn config(seeds: Vec<hydrant::remote::Address>, replicas: u8) -> Config {
+fn config(seeds: Vec<Address>, replicas: u8) -> Config {
     Config {
         mode: Mode::Cluster { seeds },
         auth: None,
@@ -122,45 +151,14 @@ fn config(seeds: Vec<hydrant::remote::Address>, replicas: u8) -> Config {
             waits: Backoff::new(Duration::from_millis(100), Duration::from_millis(500)).expect("a good backoff"),
         },
         refresh: Duration::from_secs(1),
-        group: "sim".to_owned(),
+        group: GROUP.to_owned(),
     }
 }
 
 fn settings(origin: Arc<Origin>) -> Settings {
-    let entity = Entity::new(user()).expect("a good entity");
     Settings {
-        catalog: Arc::new(Catalog::new(vec![entity]).expect("templates that do not clash")),
+        catalog: Arc::new(entity::catalog()),
         switch: Switch::default(),
-        sources: BTreeMap::from([(name("origin"), origin as Arc<dyn Source>)]),
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a good name")
-}
-
-fn user() -> Draft {
-    let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 4 * 1024, ..Spec::default() };
-    Draft {
-        name: name("user"),
-        key: Template::for_key("user:{id}").expect("a good template"),
-        ids: Ids::Plain,
-        aliases: Vec::new(),
-        scope: Scope::Shared,
-        class: Class::Reference,
-        bind: BTreeMap::new(),
-        load: Some(Load {
-            source: name("origin"),
-            path: Template::parse("/users/{id}").expect("a good template"),
-            credential: Credential::Service,
-            lag: None,
-        }),
-        ttl: Ttl::new(Duration::from_secs(3), 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
-        projection: Projection::new(spec).expect("a good projection"),
-        version: None,
-        soft: None,
-        writers: Writers::Hydrant,
-        tags: Vec::new(),
-        secret: false,
+        sources: BTreeMap::from([(entity::name("origin"), origin as Arc<dyn Source>)]),
     }
 }

@@ -25,10 +25,18 @@ struct State {
     slow: u64,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Row {
-    version: u64,
+/// One version of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub id: String,
+    pub version: u64,
+    pub is_gone: bool,
+    pub email: String,
+    pub name: String,
 }
+
+/// E-mails and names that a member takes turns with: some come back.
+const TURNS: u32 = 3;
 
 impl Origin {
     pub fn new(seed: u64, slow: u64, failing: u32) -> Self {
@@ -40,16 +48,31 @@ impl Origin {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A change, committed. Answers the new version.
-    pub fn change(&self, id: &str) -> u64 {
+    /// A change, committed.
+    pub fn change(&self, id: &str) -> Row {
         let mut state = self.state();
-        let row = state.members.entry(id.to_owned()).or_default();
+        let State { rng, members, .. } = &mut *state;
+        let first = || Row {
+            version: 0,
+            is_gone: false,
+            id: id.to_owned(),
+            email: format!("{id}-0@a.test"),
+            name: format!("n{id}-0"),
+        };
+        let row = members.entry(id.to_owned()).or_insert_with(first);
         row.version += 1;
-        row.version
+        row.is_gone = rng.random_ratio(1, 12);
+        if rng.random_ratio(1, 3) {
+            row.email = format!("{id}-{}@a.test", rng.random_range(0..TURNS));
+        }
+        if rng.random_ratio(1, 3) {
+            row.name = format!("n{id}-{}", rng.random_range(0..TURNS));
+        }
+        row.clone()
     }
 
-    pub fn version(&self, id: &str) -> u64 {
-        self.state().members.get(id).map_or(0, |row| row.version)
+    pub fn row(&self, id: &str) -> Option<Row> {
+        self.state().members.get(id).cloned()
     }
 
     pub fn calm_down(&self) {
@@ -69,8 +92,10 @@ impl Origin {
         if state.rng.random_range(0..1_000) < failing {
             return Err(FetchError::Status(503));
         }
-        let row = state.members.get(id).cloned().unwrap_or_default();
-        Ok(Fetched::Found(Bytes::from(format!(r#"{{"id":"{id}","version":{}}}"#, row.version))))
+        let Some(row) = state.members.get(id).filter(|row| !row.is_gone) else { return Ok(Fetched::Absent) };
+        let Row { id, version, is_gone: _, email, name } = row;
+        let body = format!(r#"{{"id":"{id}","version":{version},"email":"{email}","name":"{name}"}}"#);
+        Ok(Fetched::Found(Bytes::from(body)))
     }
 }
 

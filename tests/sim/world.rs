@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::store::{ClaimMode, Store};
 use hydrant::remote::store::Remote;
@@ -12,12 +11,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
+use crate::checker::{own_key, version_of};
 use crate::cluster::{Cluster, Rules, WaitsFor};
-use crate::faults;
 use crate::net::{Net, Weather};
 use crate::sidecar::Sidecar;
 use crate::source::Origin;
 use crate::time::{pause, up_to};
+use crate::{faults, writers};
 
 /// How a kind of run is: what takes part and what may happen.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub enum Removes {
     Plainly,
     /// Acknowledged once the replicas are known to have it.
     Confirmed,
+    /// By the whole flow: aliases, tags, the journal, jobs that somebody else finishes.
+    ByFlow,
 }
 
 /// What came of one run.
@@ -67,22 +69,22 @@ impl Counts {
 
 const SHARDS: usize = 2;
 const SIDECARS: usize = 3;
-const MEMBERS: usize = 3;
+pub const MEMBERS: usize = 3;
 /// Virtual time in which things go wrong.
 const STORM: Duration = Duration::from_secs(4);
 /// Virtual time in which everything must have become well again: functions that could not be loaded are tried again
 /// after five seconds.
 const CALM: Duration = Duration::from_secs(6);
 
-/// Virtual time after the storm in which an invalidation must have been carried out.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Virtual time for the last intents: a dead sidecar's lease has to end, and a turn to come.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub seed: u64,
     pub net: Arc<Net>,
     pub origin: Arc<Origin>,
     pub sidecars: Vec<Sidecar>,
-    removes: Removes,
+    pub removes: Removes,
     pub ends: Instant,
 }
 
@@ -92,15 +94,18 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
     runtime.expect("a runtime").block_on(async move {
         let (tasks, _deaths) = Tasks::new();
         let world = Arc::new(World::new(seed, scenario, tasks.clone()));
+        for sidecar in &world.sidecars {
+            sidecar.invalidate.start().await.expect("there is no spool");
+        }
         let mut filled = Vec::new();
-        for lane in 0..4 {
+        for lane in 0..5 {
             let world = world.clone();
             filled.push(tasks.finish(async move { world.fill_on(lane).await }));
         }
-        let writers: Vec<_> = (0..2)
+        let writers: Vec<_> = (0..3)
             .map(|lane| {
                 let world = world.clone();
-                tasks.finish(async move { world.write_on(lane).await })
+                tasks.finish(async move { writers::write(&world, lane).await })
             })
             .collect();
         let storm = world.clone();
@@ -154,15 +159,12 @@ impl World {
         let replicas = rng.random_range(1..=2);
         let waits_for = if rng.random() { WaitsFor::AnyCommand } else { WaitsFor::OwnChange };
         let version = if rng.random_ratio(1, 8) { "6.2.14" } else { "7.4.0" };
-        let mut cluster = Cluster::new(SHARDS, replicas, Rules { waits_for, version });
-        for index in 0..MEMBERS {
-            cluster.checker.watch(key(&id(index)).as_bytes());
-        }
+        let cluster = Cluster::new(SHARDS, replicas, Rules { waits_for, version });
         let weather = weather(&mut rng);
         let net = Net::new(cluster, weather, rng.random(), tasks);
         let origin = Arc::new(Origin::new(rng.random(), rng.random_range(2..80), rng.random_range(0..100)));
         let sidecars = (0..SIDECARS)
-            .map(|index| Sidecar::start(index, seed, &net, &origin, replicas as u8, scenario.dress))
+            .map(|index| Sidecar::build(index, seed, &net, &origin, replicas as u8, scenario.dress))
             .collect();
         Self { seed, net, origin, sidecars, removes: scenario.removes, ends: Instant::now() + STORM }
     }
@@ -171,7 +173,7 @@ impl World {
         StdRng::seed_from_u64(self.seed ^ (lane + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    fn sidecar(&self, rng: &mut StdRng) -> &Sidecar {
+    pub fn sidecar(&self, rng: &mut StdRng) -> &Sidecar {
         loop {
             let sidecar = &self.sidecars[rng.random_range(0..self.sidecars.len())];
             if !self.net.is_dead(sidecar.index) {
@@ -200,74 +202,55 @@ impl World {
                 false => ClaimMode::Miss { renew_below: Duration::from_millis(600) },
             };
             let outcome = self.sidecar(&mut rng).fill(&id, mode).await;
+            self.net.cluster().note(|| format!("a fill of {} ends as {outcome:?}", own_key(&id)));
             filled += u64::from(outcome == Outcome::Filled);
             pause(up_to(&mut rng, 60)).await;
         }
         filled
     }
 
-    async fn write_on(&self, lane: u64) -> Vec<String> {
-        let mut rng = self.rng(100 + lane);
-        while Instant::now() < self.ends {
-            let id = id(rng.random_range(0..MEMBERS));
-            let version = self.origin.change(&id);
-            self.net.cluster().note(|| format!("{} changes to version {version}", key(&id)));
-            let key = key(&id);
-            // Until somebody who lives has done it, through whichever sidecar.
-            loop {
-                let sidecar = self.sidecar(&mut rng);
-                let removed = sidecar.remove(&key, self.removes).await;
-                if removed && !self.net.is_dead(sidecar.index) {
-                    break;
-                }
-                if Instant::now() > self.ends + PATIENCE {
-                    return vec![format!("{key}: version {version} cannot be invalidated any more")];
-                }
-                pause(up_to(&mut rng, 100)).await;
-            }
-            self.acknowledge(&key, version);
-            pause(up_to(&mut rng, 120)).await;
-        }
-        Vec::new()
-    }
-
-    fn acknowledge(&self, key: &Key, version: u64) {
-        let mut cluster = self.net.cluster();
-        cluster.note(|| format!("{key} acknowledged at version {version}"));
-        cluster.acknowledge(key.as_bytes(), version);
-    }
-
     /// When all is calm again, everything works, and what is cached is what the source has.
     async fn end_well(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.journal_is_empty().await;
         for sidecar in self.sidecars.iter().filter(|sidecar| !self.net.is_dead(sidecar.index)) {
-            for index in 0..MEMBERS {
-                let id = id(index);
+            problems.extend(sidecar.deaths().iter().map(|task| format!("sidecar {}: {task} has ended", sidecar.index)));
+            for id in (0..MEMBERS).map(id) {
+                let Some(row) = self.origin.row(&id) else { continue };
+                let key = own_key(&id);
                 let outcome = sidecar.fill(&id, ClaimMode::Miss { renew_below: Duration::ZERO }).await;
-                if !matches!(outcome, Outcome::Filled | Outcome::Fresh) {
-                    problems.push(format!("{}: cannot be filled by sidecar {}: {outcome:?}", key(&id), sidecar.index));
+                let works = if row.is_gone {
+                    outcome == Outcome::Absent
+                } else {
+                    matches!(outcome, Outcome::Filled | Outcome::Fresh)
+                };
+                if !works {
+                    problems.push(format!("{key}: a fill by sidecar {} ends as {outcome:?}", sidecar.index));
                 }
-                let held = sidecar.store.read(&[key(&id)]).await.ok().and_then(|mut held| held.pop().flatten());
-                let cached = held.map(|held| crate::checker::version_of(&held.value));
-                if cached.is_some_and(|cached| cached != self.origin.version(&id)) {
-                    problems.push(format!(
-                        "{}: cached at {cached:?} in the end, not {}",
-                        key(&id),
-                        self.origin.version(&id)
-                    ));
+                let held =
+                    sidecar.store.read(std::slice::from_ref(&key)).await.ok().and_then(|mut held| held.pop().flatten());
+                let cached = held.map(|held| version_of(&held.value));
+                if cached.is_some_and(|cached| cached != row.version || row.is_gone) {
+                    problems.push(format!("{key}: cached at {cached:?} in the end, not {row:?}"));
                 }
             }
         }
         problems
     }
+
+    /// Nothing that was accepted is left undone, whoever died.
+    async fn journal_is_empty(&self) -> Vec<String> {
+        for _ in 0..JOURNAL_PATIENCE.as_secs() {
+            if self.net.cluster().intents() == 0 {
+                return Vec::new();
+            }
+            pause(Duration::from_secs(1)).await;
+        }
+        vec![format!("journal: {} intents are never carried out", self.net.cluster().intents())]
+    }
 }
 
-fn id(index: usize) -> String {
+pub fn id(index: usize) -> String {
     (index + 1).to_string()
-}
-
-fn key(id: &str) -> Key {
-    Key::new(format!("user:{id}")).expect("a good key")
 }
 
 fn weather(rng: &mut StdRng) -> Weather {

@@ -21,6 +21,7 @@ use crate::cluster::node::{Follows, Link, Node, Role, Standing};
 use crate::cluster::slots::{Route, Table, route};
 use crate::log::Log;
 use crate::redis::commands::integer;
+use crate::redis::keyspace::Data;
 use crate::redis::lua::Engine;
 use crate::redis::server::Server;
 use crate::redis::wire::{Reply, Words};
@@ -162,7 +163,7 @@ impl Cluster {
     }
 
     /// The value that an app's client finds now, which follows the truth and `ASK`.
-    pub fn read(&self, key: &[u8]) -> Option<&crate::redis::keyspace::Data> {
+    pub fn read(&self, key: &[u8]) -> Option<&Data> {
         let slot = slot_of(key);
         let owner = &self.nodes[self.truth.owner(slot)];
         if owner.standing == Standing::Down {
@@ -170,6 +171,17 @@ impl Cluster {
         }
         let here = owner.server.keys.peek_at(key, self.now());
         here.or_else(|| self.nodes[*owner.moves.out.get(&slot)?].server.keys.peek_at(key, self.now()))
+    }
+
+    /// How many intents the journal holds, in truth.
+    pub fn intents(&self) -> usize {
+        let owners = self.primaries();
+        let keys = owners.iter().flat_map(|owner| self.nodes[*owner].server.keys.keys());
+        keys.map(|(_, entry)| match &entry.data {
+            Data::Stream(stream) => stream.entries.len(),
+            Data::Text(_) | Data::Hash(_) | Data::Scored(_) => 0,
+        })
+        .sum()
     }
 
     pub fn note(&mut self, what: impl FnOnce() -> String) {
@@ -270,11 +282,11 @@ impl Cluster {
         Reply::Array(ranges.collect())
     }
 
-    /// From now on nothing older may be read at the key, what stands there now included.
-    pub fn acknowledge(&mut self, key: &[u8], version: u64) {
+    /// From now on nothing older may be read of the member, what stands there now included.
+    pub fn acknowledge(&mut self, id: &str, version: u64) {
         self.settle();
-        self.checker.acknowledge(key, version);
-        self.look_at(&[key.to_vec()]);
+        let keys = self.checker.acknowledge(id, version);
+        self.look_at(&keys);
     }
 
     /// Shows the checker what an app would now read at these keys.
