@@ -170,6 +170,12 @@ impl Invalidate {
         answer
     }
 
+    /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
+    /// wrong what they filled.
+    pub fn sweeping(&self, before: Live) -> sweep::Tools {
+        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_purged| {})) }
+    }
+
     pub async fn job(&self, id: &str) -> Result<Job, Error> {
         ask::job(&self.worker, id).await
     }

@@ -352,8 +352,9 @@ struct Went {
 async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) -> Went {
     let erasures: Vec<Erasure> = pieces.iter().map(|piece| piece.erasure.clone()).collect();
     let keys: Vec<Key> = erasures.iter().map(|erasure| erasure.key.clone()).collect();
-    (tools.forget)(&keys);
     let Erased { keys: answers, confirmation } = tools.hands.removal.erase(&erasures).await;
+    // After the keys are gone: whatever began before that is fenced, and nobody who comes later is to share its end.
+    (tools.forget)(&keys);
     tools.recent.remember(&erasures);
     let catalog = &tools.means.live.get().catalog;
     let mut went = Went { gone: Vec::new(), left: Vec::new(), aliases: Vec::new(), confirmation };

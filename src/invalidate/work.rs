@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
-use crate::domain::key::SLOTS;
+use crate::domain::key::{Key, SLOTS};
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
 use crate::domain::store::Confirmed;
@@ -31,7 +31,7 @@ use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::resolve::Given;
 use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::Todo;
+use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
 use crate::invalidate::{sweep, weed};
 
@@ -303,8 +303,13 @@ impl Worker {
 
     /// Carries its sweep to the end, however often that has to be begun again.
     async fn sweep(&self, rest: &Rest) -> Ended {
-        let Some(Sweep { target: _, spec }) = &rest.work.intent.sweep else { return Ended::Done };
-        let tools = self.tools.for_sweeps();
+        let Some(Sweep { target, spec }) = &rest.work.intent.sweep else { return Ended::Done };
+        let (refiller, tally) = (self.refiller.clone(), rest.work.tally.clone());
+        let (target, mode, trace) = (*target, spec.mode, rest.work.trace);
+        let tools = self.tools.for_sweeps(Arc::new(move |keys: Vec<Key>| {
+            let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
+            refiller.queue(refills, mode, trace, &tally);
+        }));
         let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);

@@ -173,7 +173,7 @@ async fn the_journal_works(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn nobody_can_do_more_than_he_is_for() {
+async fn the_sidecars_user_and_the_installer_can_do_nothing_else() {
     let server = RedisServer::start().await;
     let desk = Desk::standalone(&server);
     desk.make_users(&[&server]);
@@ -215,7 +215,26 @@ async fn nobody_can_do_more_than_he_is_for() {
     );
     may(&server, "hydrant-installer", &[&["PING"], &["INFO", "server"]]);
     may_not(&server, "hydrant-installer", &[&["GET", "removal:1"], &["SCAN", "0"], &["FUNCTION", "DELETE", "x"]]);
+}
 
+#[tokio::test]
+async fn applications_write_what_the_configuration_says_they_write() {
+    let server = RedisServer::start().await;
+    let desk = Desk::standalone(&server);
+    desk.make_users(&[&server]);
+    server.command(&[
+        "MSET",
+        "removal:1",
+        "v",
+        "price:1",
+        "v",
+        "foreign",
+        "v",
+        "{removal:1}:g",
+        "c",
+        "{price:1}:g",
+        "c",
+    ]);
     may(&server, "app-reader", &[&["GET", "removal:1"], &["MGET", "removal:1", "price:1"], &["TTL", "mail:x"]]);
     may_not(
         &server,

@@ -83,6 +83,8 @@ impl Sidecar {
             pod: format!("pod-{index}"),
             claim_life: CLAIM_LIFE,
             spool: None,
+            rates: hydrant::invalidate::sweep::pace::Rates::default(),
+            refreshes: 16,
         };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         Self { index, store, invalidate, filler, settings, random, deaths: deaths.into(), _tasks: tasks }

@@ -10,7 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use crate::checker::own_key;
+use crate::checker::{Looks, own_key};
 use crate::entity::{TAG, params};
 use crate::sidecar::Sidecar;
 use crate::source::Row;
@@ -51,7 +51,11 @@ fn change(world: &World, id: &str) -> Row {
     let mut cluster = world.net.cluster();
     let row = world.origin.change(id);
     cluster.note(|| format!("the source has {row:?}"));
-    cluster.checker.changed(&row);
+    let looks = match world.removes {
+        Removes::Plainly | Removes::Confirmed => Looks::AtOwnKeys,
+        Removes::ByFlow => Looks::AtAllKeys,
+    };
+    cluster.checker.changed(&row, looks);
     row
 }
 

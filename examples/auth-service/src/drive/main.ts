@@ -41,6 +41,7 @@ async function withCache(): Promise<void> {
   };
   const wrong = () => api('POST', `${V1}/auth/login`, '', { email: person.email, password: 'wrong' });
 
+  check('the service finds Hydrant', await eventually(hydrantIsThere, 20));
   const commands = await commandsOf(async () => {
     check('a login works', (await login()) === 200);
     check('one with a wrong password does not', (await wrong()).status === 401);
@@ -63,10 +64,10 @@ async function withCache(): Promise<void> {
     accessToken: 'an-access-token-of-google',
   });
   const google = () => api('GET', `${V1}/oauth/google`, person.accessToken);
-  check(
-    'what Hydrant does not load, the service caches',
-    (await queriesOf(google)) === 1 && (await queriesOf(google)) === 0,
-  );
+  check('an account is read from the database', (await queriesOf(google)) === 1);
+  // For 2 s after a change, what the service itself has written is taken out again: it could be from before.
+  const cached = () => eventually(async () => (await queriesOf(google)) === 0);
+  check('and what Hydrant does not load, the service caches', await cached());
   for (const [key, ttl] of [
     [user.byId(id), CACHE_TTL.USER],
     [user.byEmail(person.email), CACHE_TTL.USER],
@@ -74,7 +75,12 @@ async function withCache(): Promise<void> {
     [oauth.byProvider(id, 'google'), CACHE_TTL.OAUTH],
     [profile.byUserId(id), CACHE_TTL.PROFILE],
   ] as const) {
-    const left = await redis.ttl(key);
+    let left = -1;
+    await eventually(async () => {
+      await google();
+      left = await redis.ttl(key);
+      return left > 0;
+    });
     const what = key.split(':').slice(0, 2).join(':').replace(id, '…');
     check(`${what}:… lives ${ttl} s, give or take a tenth`, Math.abs(left - ttl) <= ttl * 0.1 + 5, `${left} s left`);
   }
@@ -104,14 +110,17 @@ async function withCache(): Promise<void> {
   check('a small one after it is', (await redis.get(profile.byUserId(id)))?.includes('Sails') === true);
 
   console.log('  -- by pattern');
-  for (const provider of ['github', 'apple', 'google']) {
-    await api('PUT', `${V1}/oauth/${provider}`, person.accessToken, {
-      accountId: provider,
-      accessToken: 'a-secret-of-theirs',
-    });
-    await api('GET', `${V1}/oauth/${provider}`, person.accessToken);
+  const providers = ['github', 'apple', 'google'];
+  for (const provider of providers) {
+    const account = { accountId: provider, accessToken: 'a-secret-of-theirs' };
+    await api('PUT', `${V1}/oauth/${provider}`, person.accessToken, account);
   }
-  await checkPattern(oauth.byUserId(id), 3, () => api('DELETE', `${V1}/oauth`, person.accessToken));
+  const accounts = providers.map((provider) => oauth.byProvider(id, provider));
+  await eventually(async () => {
+    for (const provider of providers) await api('GET', `${V1}/oauth/${provider}`, person.accessToken);
+    return (await redis.exists(accounts)) === accounts.length;
+  });
+  await checkPattern(oauth.byUserId(id), () => api('DELETE', `${V1}/oauth`, person.accessToken));
   check('and no account is found any more', (await google()).status === 404);
 
   console.log('  -- refresh, logout, secrets');
@@ -142,7 +151,7 @@ async function withCache(): Promise<void> {
     leaked === 0 && everything.includes('ada@new.example'),
   );
 
-  await checkPattern(session.all(), 1, () => api('DELETE', '/internal/sessions', INTERNAL_TOKEN));
+  await checkPattern(session.all(), () => api('DELETE', '/internal/sessions', INTERNAL_TOKEN));
   check('and everybody is logged out', (await me()).status === 401);
   await login();
   check('a new login is filled', await all([session.byToken(person.accessToken), user.byId(id)]));
@@ -179,6 +188,10 @@ async function checkClosedAccount(): Promise<void> {
   check('and its token is refused at once', (await api('GET', `${V1}/auth/me`, accessToken)).status === 401);
 }
 
+async function hydrantIsThere(): Promise<boolean> {
+  return (await api('GET', '/internal/cache', INTERNAL_TOKEN)).body.hydrant;
+}
+
 /** A replacement that was on its way while a newer one overtook it. */
 async function checkLateReplacement(id: string, version: number): Promise<void> {
   const value = Buffer.from(JSON.stringify({ userId: id, bio: 'older', avatarUrl: null, version: version - 1 }));
@@ -188,7 +201,7 @@ async function checkLateReplacement(id: string, version: number): Promise<void> 
   check('an older version that comes late is not written', answer?.counts?.superseded === 1 && !now?.includes('older'));
 }
 
-async function checkPattern(pattern: string, keys: number, act: () => Promise<{ body: any }>): Promise<void> {
+async function checkPattern(pattern: string, act: () => Promise<{ body: any }>): Promise<void> {
   const shown = pattern.replace(/:[\da-f-]{36}:/, ':…:');
   const found = async () => (await redis.keys(pattern)).length;
   const before = await found();
@@ -197,7 +210,7 @@ async function checkPattern(pattern: string, keys: number, act: () => Promise<{ 
   const end = job && (await jobEnd(job, 30).catch((error: Error) => ({ state: error.message })));
   const seconds = ((Date.now() - began) / 1000).toFixed(1);
   check(`${shown} is a job that ends`, end?.state === 'JOB_STATE_SUCCEEDED', `${seconds} s`);
-  check(`and takes ${before} keys`, before >= keys && (await found()) === 0);
+  check(`and takes ${before} of its keys`, before > 0 && (await found()) === 0, `${await found()} left`);
 }
 
 async function withoutCache(): Promise<void> {
@@ -220,6 +233,7 @@ async function withoutCache(): Promise<void> {
 
 async function farAway(how: string): Promise<void> {
   const { email } = figures.person;
+  await eventually(hydrantIsThere, 20);
   const { accessToken } = (await api('POST', `${V1}/auth/login`, '', { email, password: PASSWORD })).body;
   await eventually(
     async () => how === 'without the cache' || (await redis.exists(CacheKeys.session.byToken(accessToken))) === 1,
