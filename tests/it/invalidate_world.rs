@@ -66,6 +66,8 @@ pub struct Wrong {
     pub keys: BTreeSet<String>,
     /// What was removed is not confirmed.
     pub erased_short: bool,
+    /// Nobody can be told to be gone.
+    pub burials: bool,
     /// A command that never ends, for whoever sends it.
     pub hangs: Option<Step>,
 }
@@ -329,7 +331,11 @@ impl Removal for Redis {
     }
 
     fn bury<'a>(&'a self, subject: Pseudonym, life: Duration) -> BoxFuture<'a, Result<Confirmation, StoreError>> {
-        self.store.bury(subject, life)
+        let is_away = self.faults.now().burials;
+        match is_away {
+            true => std::future::ready(Err(StoreError::Unreachable)).boxed(),
+            false => self.store.bury(subject, life),
+        }
     }
 
     fn primaries(&self) -> Vec<Primary> {
