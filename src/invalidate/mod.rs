@@ -172,7 +172,7 @@ impl Invalidate {
     /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
     /// wrong what they filled.
     pub fn sweeping(&self, before: Live) -> sweep::Tools {
-        sweep::Tools { live: before, ..self.worker.tools.for_sweeps() }
+        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_| {})) }
     }
 
     pub async fn job(&self, id: &str) -> Result<Job, Error> {
