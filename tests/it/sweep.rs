@@ -56,8 +56,8 @@ fn tools(removal: Arc<dyn Removal>) -> (Tools, Told, Told) {
     let reload = Arc::new(move |keys: Vec<Key>| reload.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
     let (live, random) = (live(), Random::from_seed(3));
-    let tools =
-        Tools { removal, live, claim_life: CLAIM_LIFE, rates: Rates::default(), random, recent, forget, reload };
+    let (claim_life, rates) = (CLAIM_LIFE, Rates::default());
+    let tools = Tools { removal, live, claim_life, rates, random, recent, forget, reload };
     (tools, forgotten, reloaded)
 }
 
