@@ -128,7 +128,6 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
         change(&mut target);
         one(Target::Member(target))
     };
-    let soft = |request| pb::InvalidateRequest { mode: pb::InvalidateMode::Soft.into(), ..request };
     let all = |entities: &[&str]| {
         one(Target::All(pb::AllTarget { entities: entities.iter().map(|entity| (*entity).to_owned()).collect() }))
     };
@@ -183,7 +182,6 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
             "INVALID_FIELD",
             &["targets[0].member.min_version"],
         ),
-        (soft(member("role", "", &[("id", "3")])), WRONG, "INVALID_FIELD", &["mode"]),
         (
             asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
             WRONG,
@@ -195,9 +193,11 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
 }
 
 #[tokio::test]
-async fn keys_and_patterns_that_are_nobodys_are_refused() {
+async fn keys_patterns_and_modes_that_no_entity_has_are_refused() {
     let door = Setup::default().start().await;
+    let soft = |request| pb::InvalidateRequest { mode: pb::InvalidateMode::Soft.into(), ..request };
     let refusals: Vec<Refusal> = vec![
+        (soft(member("role", "", &[("id", "3")])), WRONG, "INVALID_FIELD", &["mode"]),
         (keys(&["order:3"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[0]"]),
         (keys(&["role:3", "{role:3}:g"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[1]"]),
         (keys(&["role:*"]), WRONG, "INVALID_FIELD", &["targets[0].keys.keys[0]"]),
