@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::key::{Key, SLOTS};
@@ -57,6 +57,8 @@ pub struct Work {
     pub reloaded: BTreeSet<String>,
     pub tally: Tally,
     pub trace: TraceContext,
+    /// When waiting for the journal leaves too little time for anything else; none where nobody waits for an answer.
+    pub patience: Option<Instant>,
     /// How far somebody else was with its sweep.
     pub resume: Option<Progress>,
 }
@@ -107,7 +109,7 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, resume: None }
+        Self { intent, todo, givens, reloaded, tally, trace, patience: None, resume: None }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
@@ -159,7 +161,7 @@ impl Worker {
         let nonce = work.intent.nonce();
         // M10 writes the intent when there is nothing left to repeat.
         let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
-        let first = self.books.record(nonce, &intent).await;
+        let first = self.books.record(nonce, &intent, work.patience).await;
         let place = self.post(&first, &work.intent);
         if let Some(promise) = first.promise() {
             stage.send_replace(Stage::Recorded(promise));

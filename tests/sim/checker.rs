@@ -33,14 +33,24 @@ struct Member {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looks {
-    AtOwnKeys,
-    AtAllKeys,
+    /// Whoever invalidates knows of no aliases.
+    OwnKeys,
+    /// A restart loses what leads to aliases on other nodes, until a sweep has gone over them.
+    AllKeysInTheEnd,
+    AllKeys,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Always,
+    InTheEnd,
 }
 
 #[derive(Clone, Debug)]
 struct Watched {
     id: String,
     kind: Kind,
+    when: When,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +67,22 @@ enum Kind {
 const FIELD: &[u8] = b"\"version\":";
 
 impl Checker {
-    /// A change was committed at the source: from now on its keys are looked at, the aliases only where whoever
-    /// invalidates sees to them.
+    /// A change was committed at the source: from now on its keys are looked at.
     pub fn changed(&mut self, row: &Row, looks: Looks) {
-        let watched = |kind| Watched { id: row.id.clone(), kind };
         let own = own_key(&row.id);
-        self.keys.insert(own.sibling(Sibling::Guard), watched(Kind::Guard));
-        self.keys.insert(own.as_bytes().to_vec(), watched(Kind::Value));
-        if looks == Looks::AtAllKeys {
-            self.keys.insert(email_key(row).as_bytes().to_vec(), watched(Kind::Value));
-            self.keys.insert(name_key(row).as_bytes().to_vec(), watched(Kind::Id));
+        let aliases_from = match looks {
+            Looks::OwnKeys => None,
+            Looks::AllKeysInTheEnd => Some(When::InTheEnd),
+            Looks::AllKeys => Some(When::Always),
+        };
+        let mut keys = vec![(own.sibling(Sibling::Guard), Kind::Guard, Some(When::Always))];
+        keys.push((own.as_bytes().to_vec(), Kind::Value, Some(When::Always)));
+        keys.push((email_key(row).as_bytes().to_vec(), Kind::Value, aliases_from));
+        keys.push((name_key(row).as_bytes().to_vec(), Kind::Id, aliases_from));
+        for (key, kind, when) in keys {
+            if let Some(when) = when {
+                self.keys.insert(key, Watched { id: row.id.clone(), kind, when });
+            }
         }
         self.members.entry(row.id.clone()).or_default().rows.push(row.clone());
     }
@@ -96,10 +112,19 @@ impl Checker {
             return;
         }
         self.excused.remove(key);
-        let Some(Data::Text(value)) = found else { return };
-        let Some(Watched { id, kind }) = self.keys.get(key).cloned() else { return };
-        let Some(member) = self.members.get(&id) else { return };
-        self.seen += 1;
+        self.seen += u64::from(found.is_some());
+        let looks_now = self.keys.get(key).is_some_and(|watched| watched.when == When::Always);
+        if let Some(what) = looks_now.then(|| self.wrong(key, found?)).flatten() {
+            log.note(at, || format!("VIOLATION {what}"));
+            self.violations.push(what);
+        }
+    }
+
+    /// What is still wrong when all is over, whatever was excused.
+    pub fn wrong<'a>(&self, key: &[u8], found: impl Into<Option<&'a Data>>) -> Option<String> {
+        let Some(Data::Text(value)) = found.into() else { return None };
+        let Watched { id, kind, when: _ } = self.keys.get(key)?;
+        let member = self.members.get(id)?;
         let acknowledged = member.acknowledged;
         let current = || member.rows.iter().filter(|row| row.version >= acknowledged);
         let wrong = match kind {
@@ -115,13 +140,9 @@ impl Checker {
                 let gone = value != b"a" || acknowledged == 0 || current().any(|row| row.is_gone);
                 (!gone).then(|| "that there is none, although there is".to_owned())
             }
-        };
-        if let Some(wrong) = wrong {
-            let key = String::from_utf8_lossy(key);
-            let what = format!("{key}: holds {wrong}, after version {acknowledged} of {id} was acknowledged");
-            log.note(at, || format!("VIOLATION {what}"));
-            self.violations.push(what);
-        }
+        }?;
+        let key = String::from_utf8_lossy(key);
+        Some(format!("{key}: holds {wrong}, after version {acknowledged} of {id} was acknowledged"))
     }
 }
 
