@@ -12,12 +12,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
-use crate::domain::entity::Name;
+use crate::domain::entity::{Member, Name};
 use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
 use crate::domain::phase::{self, Phase};
@@ -32,6 +33,7 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
+use crate::invalidate::request::{Effect, MAX_TARGETS, MemberTarget, Mode, Request, Target};
 use crate::invalidate::{self, Hands, Invalidate, Means};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
@@ -39,6 +41,7 @@ use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
+use crate::prehydrate::refused::Withdraw;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
 use crate::remote::journal::RemoteJournal;
@@ -74,6 +77,8 @@ pub struct Surroundings<'a> {
 
 /// Traces that were not sent by then are given up: nobody waits longer for a process that ends.
 const FLUSH: Duration = Duration::from_secs(2);
+/// A plan waits this long for what it takes back; the removal goes on without it.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
 
 impl App {
     pub async fn start(loaded: Loaded, around: Surroundings<'_>) -> anyhow::Result<Self> {
@@ -106,6 +111,7 @@ impl App {
             live: settings.clone(),
             filler,
             habits,
+            withdraw: withdraw(invalidate.clone()),
             group,
             clock,
             random: random.clone(),
@@ -246,6 +252,28 @@ fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> 
     config.map(Identity::new).transpose().map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("identity: {}", problems.join("; "))
+    })
+}
+
+/// How a plan takes back what it wrote. What cannot be removed now is finished by the journal, like any invalidation.
+fn withdraw(invalidate: Invalidate) -> Withdraw {
+    Arc::new(move |members, trace| {
+        let invalidate = invalidate.clone();
+        Box::pin(async move {
+            for some in members.chunks(MAX_TARGETS) {
+                let target = |member: &Member| {
+                    let (entity, params) = (member.entity.name().to_string(), member.params.clone());
+                    let (alias, known_aliases, min_version, replacement) = (None, Vec::new(), None, None);
+                    Target::Member(MemberTarget { entity, alias, params, known_aliases, min_version, replacement })
+                };
+                let (mode, effect) = (Mode::Remove, Effect::Real);
+                let (reason, until) = ("session refused".to_owned(), Instant::now() + WITHDRAWAL);
+                let targets = some.iter().map(target).collect();
+                if let Err(error) = invalidate.run(Request { targets, mode, effect, reason, trace, until }).await {
+                    tracing::warn!(%error, "what a refused session had filled could not be removed");
+                }
+            }
+        })
     })
 }
 
