@@ -2,7 +2,12 @@
 //! hundred thousand. Beside them the same by the two commands that one is tempted to use, `KEYS` and one `DEL` of
 //! everything. `cargo bench --bench pauses`.
 
-#![expect(clippy::print_stdout, reason = "a bench reports on its standard output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a bench reports on its standard output, and measures real time on real threads"
+)]
 
 mod support;
 

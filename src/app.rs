@@ -5,6 +5,7 @@
 
 mod changes;
 mod purge;
+mod withdraw;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::app::changes::{Flows, Sources, follow_changes, identity};
 use crate::app::purge::Purges;
+use crate::app::withdraw::withdraw;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::habits::Habits;
@@ -105,6 +107,7 @@ impl App {
             live: settings.clone(),
             filler,
             habits,
+            withdraw: withdraw(invalidate.clone()),
             group,
             clock,
             random: random.clone(),
