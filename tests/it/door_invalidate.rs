@@ -11,6 +11,7 @@ use hydrant::grpc::pb;
 use hydrant::grpc::pb::invalidate_response::State;
 use hydrant::grpc::pb::invalidate_target::Target;
 use hydrant::grpc::pb::subject_target::Who;
+use hydrant::grpc::server::Drained;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -270,6 +271,29 @@ async fn a_job_nobody_has_is_not_found_and_an_id_nobody_can_have_is_a_mistake() 
             assert_eq!(paths.concat(), if reason == "INVALID_FIELD" { "job_id" } else { "" }, "{job_id}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_its_job_at_once_and_of_the_end_of_the_process() {
+    let door = Setup::default().start().await;
+    let mut control = door.client().await;
+    let answer = control.invalidate(pattern("role:*")).await.expect("served").into_inner();
+    let Some(State::Pending(pending)) = answer.state else { panic!("a sweep takes two passes: {answer:?}") };
+    let job_id = pending.job_id;
+    let got = control.get_job(pb::GetJobRequest { job_id: job_id.clone() }).await.expect("known").into_inner();
+    assert_eq!(got.job.expect("always given").job_id, job_id);
+    let mut watching = control.watch_job(pb::WatchJobRequest { job_id }).await.expect("known").into_inner();
+    let first = watching.message().await.expect("no error").and_then(|told| told.job).expect("at once");
+    assert_eq!((first.kind(), first.holder.as_str()), (pb::JobKind::Sweep, "pod-1"));
+    door.stop();
+    let ended = loop {
+        match watching.message().await {
+            Ok(told) => assert!(told.is_some(), "it ends with a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(told(&ended).1, "SHUTTING_DOWN");
+    assert_eq!(door.drained().await, Drained::Whole);
 }
 
 #[tokio::test]

@@ -48,8 +48,11 @@ async fn fill(sidecar: &Sidecar) {
         item("song", "1"),
     ];
     let ask = Ask { members, mode: hydrant::grpc::client::Mode::Completed, ..Ask::new(stated("7")) };
-    let answer = sidecar.client().await.prehydrate(ask).await.expect("served");
-    assert!(answer.is_settled(), "{answer:?}");
+    // A busy machine may make the store shed one; the login after it fills what is missing.
+    until("all of it is filled", async || {
+        sidecar.client().await.prehydrate(ask.clone()).await.expect("served").is_settled()
+    })
+    .await;
 }
 
 async fn invalidate(sidecar: &Sidecar, target: Target) -> Invalidated {
