@@ -209,6 +209,7 @@ fn entity() -> Entity {
         }),
         ttl: Ttl::new(Duration::from_secs(300), 10, 20, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        owner: None,
         version: None,
         soft: None,
         writers: Writers::Hydrant,

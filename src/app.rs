@@ -3,6 +3,10 @@
 //! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
 //! say that nothing new should come, let what is under way end, flush.
 
+mod changes;
+mod purge;
+mod withdraw;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,20 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
+use crate::app::changes::{Flows, Sources, follow_changes, identity};
+use crate::app::purge::Purges;
+use crate::app::withdraw::withdraw;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
-use crate::domain::entity::Name;
 use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
-use crate::domain::source::Source;
 use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
@@ -37,13 +41,10 @@ use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
-use crate::prehydrate::identity::Identity;
-use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
 use crate::remote::journal::RemoteJournal;
-use crate::source::http::HttpSource;
-use crate::source::{self, http};
+use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
@@ -88,7 +89,7 @@ impl App {
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
+        let mut sources = Sources::new(metrics, random.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -106,6 +107,7 @@ impl App {
             live: settings.clone(),
             filler,
             habits,
+            withdraw: withdraw(invalidate.clone()),
             group,
             clock,
             random: random.clone(),
@@ -119,7 +121,9 @@ impl App {
             let pace = reload::Pace::default();
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
-            tasks.live("reload", follow_changes(changes, sources, settings.clone(), prehydrate.clone()));
+            let purges = Purges::start(&tasks, invalidate.clone());
+            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
@@ -211,61 +215,4 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
 fn pod(env: &BTreeMap<String, String>) -> String {
     let named = |name: &str| env.get(name).filter(|text| !text.is_empty());
     named("POD_NAME").or_else(|| named("HOSTNAME")).cloned().unwrap_or_default()
-}
-
-/// Makes sources, at the start and at every reload.
-struct Sources {
-    metrics: source::metrics::Metrics,
-    random: Random,
-    built: BTreeMap<Name, (http::Config, Arc<dyn Source>)>,
-}
-
-impl Sources {
-    /// A source whose configuration is as it was stays: its connections, its breaker and its limits go on.
-    fn settings(&mut self, live: &config::Live) -> anyhow::Result<Settings> {
-        let mut next = BTreeMap::new();
-        for (name, config) in &live.sources {
-            let source = match self.built.get(name) {
-                Some((same, source)) if same == config => source.clone(),
-                _ => self.build(name, config).with_context(|| format!("sources.{name}"))?,
-            };
-            next.insert(name.clone(), (config.clone(), source));
-        }
-        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect();
-        self.built = next;
-        Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
-    }
-
-    fn build(&self, name: &Name, config: &http::Config) -> anyhow::Result<Arc<dyn Source>> {
-        Ok(Arc::new(HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)?))
-    }
-}
-
-/// The configuration was accepted with the same texts, so this hardly fails; a file that is rotated in between may.
-fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> {
-    config.map(Identity::new).transpose().map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("identity: {}", problems.join("; "))
-    })
-}
-
-/// Puts every accepted change in force. A fill that has begun keeps what it began with.
-async fn follow_changes(
-    mut changes: watch::Receiver<config::Live>,
-    mut sources: Sources,
-    live: Live,
-    flow: Prehydrate,
-) {
-    while changes.changed().await.is_ok() {
-        let next = changes.borrow_and_update().clone();
-        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
-        match built {
-            Ok((settings, identity)) => {
-                live.replace(settings);
-                flow.reconfigure(next.prehydrate, identity);
-                tracing::info!("the new configuration is in force");
-            }
-            Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
-        }
-    }
 }

@@ -38,6 +38,8 @@ pub struct Resource {
     pub elapsed: Duration,
     /// Size of the value as written, and for how long; nothing where nothing was written.
     pub written: Option<Written>,
+    /// The source did not accept the subject's session: what is asked with it next is in vain.
+    pub is_session_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,11 +11,12 @@ pub struct Filled {
     pub outcome: Outcome,
     pub reason: String,
     pub written: Option<Written>,
+    pub is_session_refused: bool,
 }
 
 impl Filled {
     pub fn plain(outcome: Outcome) -> Self {
-        Self { outcome, reason: String::new(), written: None }
+        Self { outcome, reason: String::new(), written: None, is_session_refused: false }
     }
 
     pub fn because(outcome: Outcome, reason: impl ToString) -> Self {

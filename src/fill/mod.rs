@@ -136,10 +136,11 @@ impl Filler {
     pub async fn fill(&self, job: Job) -> Resource {
         let timer = self.metrics.fill_started();
         let span = tracing::debug_span!("fill", entity = %job.member.entity.name(), outcome = tracing::field::Empty);
-        let Filled { outcome, reason, written } = self.fill_or_follow(&job).instrument(span.clone()).await;
+        let Filled { outcome, reason, written, is_session_refused } =
+            self.fill_or_follow(&job).instrument(span.clone()).await;
         span.record("outcome", outcome.as_str());
         let elapsed = timer.finish(&job.member.entity, outcome);
-        Resource { member: job.member, outcome, reason, elapsed, written }
+        Resource { member: job.member, outcome, reason, elapsed, written, is_session_refused }
     }
 
     async fn fill_or_follow(&self, job: &Job) -> Filled {

@@ -192,7 +192,7 @@ struct MapLimits {
 }
 
 fn outcome_out((why, resource): (Why, Resource)) -> pb::ResourceOutcome {
-    let Resource { member, outcome, reason, elapsed, written } = resource;
+    let Resource { member, outcome, reason, elapsed, written, is_session_refused: _ } = resource;
     let tier = if written.is_some() { pb::Tier::Redis } else { pb::Tier::Unspecified };
     pb::ResourceOutcome {
         key: shown::key(&member),

@@ -148,7 +148,8 @@ impl Invalidate {
             }
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
-        tasks.live("upheavals", upheaval::watch(self.worker.clone()));
+        let upheavals = self.worker.tools.hands.removal.upheavals();
+        tasks.live("upheavals", upheaval::watch(self.worker.clone(), upheavals));
         tasks.live("janitor", janitor::keep(self.worker.clone()));
         Ok(())
     }
@@ -167,6 +168,12 @@ impl Invalidate {
         };
         self.worker.tools.means.metrics.call_answered(mode, ended, started.elapsed());
         answer
+    }
+
+    /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
+    /// wrong what they filled.
+    pub fn sweeping(&self, before: Live) -> sweep::Tools {
+        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_purged| {})) }
     }
 
     pub async fn job(&self, id: &str) -> Result<Job, Error> {
@@ -194,7 +201,9 @@ impl Invalidate {
             tools.hands.filler.forget_all();
         }
         let Resolved { intent, bytes, givens, reloaded } = resolved;
-        let work = Work { givens, reloaded, ..Work::new(intent, request.trace) };
+        let now = Instant::now();
+        let patience = Some(now + until.saturating_duration_since(now) / 2);
+        let work = Work { givens, reloaded, patience, ..Work::new(intent, request.trace) };
         let tally = work.tally.clone();
         let (stage, stages) = watch::channel(Stage::Begun);
         let promised = Arc::new(AtomicBool::new(false));

@@ -17,7 +17,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    pub fn for_sweeps(&self) -> sweep::Tools {
+    pub fn for_sweeps(&self, reload: sweep::Reload) -> sweep::Tools {
         sweep::Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
@@ -26,6 +26,7 @@ impl Tools {
             random: self.means.random.clone(),
             recent: self.recent.clone(),
             forget: self.forget.clone(),
+            reload,
         }
     }
 }

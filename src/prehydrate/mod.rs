@@ -15,6 +15,7 @@ pub mod plan;
 pub mod predict;
 mod queue;
 pub mod record;
+pub mod refused;
 pub mod request;
 mod run;
 pub mod sampler;
@@ -50,6 +51,7 @@ use crate::prehydrate::plan::Plan;
 use crate::prehydrate::predict::Candidate;
 use crate::prehydrate::queue::Queue;
 use crate::prehydrate::record::Recorder;
+use crate::prehydrate::refused::{Session, Withdraw};
 use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Who, Why};
 use crate::prehydrate::run::{Growth, Joined, PlanId, Predicted, Run, Runs};
 use crate::prehydrate::sampler::Samples;
@@ -87,6 +89,7 @@ pub struct Prehydrate {
     learner: Learner,
     accesses: Accesses,
     samples: Samples,
+    withdraw: Withdraw,
     random: Random,
     tasks: Tasks,
     metrics: Metrics,
@@ -98,6 +101,7 @@ pub struct Tools {
     pub live: Live,
     pub filler: Filler,
     pub habits: Arc<dyn Habits>,
+    pub withdraw: Withdraw,
     pub group: String,
     pub clock: Clock,
     pub random: Random,
@@ -117,7 +121,7 @@ struct Login {
 impl Prehydrate {
     /// Begins to take what is told of reads, and to look at what became of fills.
     pub fn start(config: Config, tools: Tools) -> Self {
-        let Tools { cookies, live, filler, habits, group, clock, random, tasks, metrics } = tools;
+        let Tools { cookies, live, filler, habits, withdraw, group, clock, random, tasks, metrics } = tools;
         let queue = Queue::new(config.in_flight, config.queue);
         let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
         let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
@@ -129,7 +133,21 @@ impl Prehydrate {
         });
         let accesses = Accesses::new(live.clone(), learner.clone(), recorder, metrics.clone());
         let config = Arc::new(ArcSwap::from_pointee(config));
-        Self { config, cookies, live, filler, queue, runs, learner, accesses, samples, random, tasks, metrics }
+        Self {
+            config,
+            cookies,
+            live,
+            filler,
+            queue,
+            runs,
+            learner,
+            accesses,
+            samples,
+            withdraw,
+            random,
+            tasks,
+            metrics,
+        }
     }
 
     /// Where applications tell of what they read.
@@ -221,9 +239,10 @@ impl Prehydrate {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
                 let config = config.clone();
-                let work = Work { config, login, planned: plan.fills, habits, deadline: now, run: run.clone() };
-                let carried =
-                    self.clone().carry_out(ticket, Work { deadline: now + work.config.deadline, ..work }, entry);
+                let deadline = now + config.deadline;
+                let (planned, session) = (plan.fills, Session::accepted());
+                let work = Work { config, login, planned, habits, deadline, run: run.clone(), session };
+                let carried = self.clone().carry_out(ticket, work, entry);
                 // Detached: what has begun is finished, whoever hangs up.
                 self.tasks.finish(carried.in_current_span());
                 Ok((Status::Accepted, run))
@@ -275,5 +294,12 @@ fn deny(planned: Planned) -> (Why, Resource) {
 
 /// A resource that was never begun.
 fn not_filled(member: Member, outcome: Outcome, why: &str) -> Resource {
-    Resource { member, outcome, reason: why.to_owned(), elapsed: Duration::ZERO, written: None }
+    Resource {
+        member,
+        outcome,
+        reason: why.to_owned(),
+        elapsed: Duration::ZERO,
+        written: None,
+        is_session_refused: false,
+    }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use xxhash_rust::xxh3::Xxh3Builder;
 
+use crate::domain::entity::Member;
 use crate::domain::key::Key;
 use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::pseudonym::Pseudonym;
@@ -173,6 +174,17 @@ impl Run {
         }
     }
 
+    /// What is still to come or was written, among what is asked for.
+    pub fn unsettled_or_filled(&self, is_asked_for: impl Fn(&Member) -> bool) -> Vec<(usize, Member)> {
+        let lines = self.lock();
+        let fates = lines.planned.iter().map(|planned| &planned.member).zip(&lines.settled).enumerate();
+        let standing = fates.filter(|(_, (member, settled))| {
+            let is_done = settled.as_ref().is_some_and(|resource| resource.outcome != Outcome::Filled);
+            !is_done && is_asked_for(member)
+        });
+        standing.map(|(at, (member, _))| (at, member.clone())).collect()
+    }
+
     /// Waits until all is settled, at most until then; answers what is settled by then, and for the rest that it is not.
     pub async fn report(&self, until: Instant) -> Vec<(Why, Resource)> {
         let mut progress = self.progress.subscribe();
@@ -192,6 +204,7 @@ impl Run {
             reason: "this fill is still running".to_owned(),
             elapsed: self.started.elapsed(),
             written: None,
+            is_session_refused: false,
         }
     }
 

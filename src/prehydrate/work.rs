@@ -17,6 +17,7 @@ use crate::prehydrate::history::item::Item;
 use crate::prehydrate::history::{self, History};
 use crate::prehydrate::predict::{self, Candidate, Habits, Spent};
 use crate::prehydrate::queue::Ticket;
+use crate::prehydrate::refused::{self, Session};
 use crate::prehydrate::request::{Freshness, Planned};
 use crate::prehydrate::run::{Entry, Run};
 use crate::prehydrate::sampler::Sample;
@@ -31,6 +32,7 @@ pub(super) struct Work {
     pub habits: Option<history::Config>,
     pub deadline: Instant,
     pub run: Arc<Run>,
+    pub session: Session,
 }
 
 /// What a subject's habits make of a plan.
@@ -69,7 +71,7 @@ impl Prehydrate {
                 tokio::select! {
                     biased;
                     prediction = &mut predicting => break prediction,
-                    Some((at, resource)) = fills.next(), if !fills.is_empty() => work.run.settle(at, resource),
+                    Some((at, resource)) = fills.next(), if !fills.is_empty() => self.settle(work, at, resource).await,
                 }
             };
             let taken = prediction.candidates.into_iter().filter(|candidate| candidate.exclusion.is_none());
@@ -79,9 +81,10 @@ impl Prehydrate {
             history = Some(prediction.history);
         }
         while let Some((at, resource)) = fills.next().await {
-            work.run.settle(at, resource);
+            self.settle(work, at, resource).await;
         }
-        history
+        // Whose session is refused has not visited.
+        history.filter(|_| !work.session.is_refused())
     }
 
     /// Reads the subject's habits, and ranks what follows from them beside what is planned already.
@@ -117,11 +120,18 @@ impl Prehydrate {
         let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
             return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
         };
+        let is_own = refused::is_own(&member);
         let is_marked = self.random.unit() < work.config.sampling.marked;
         let filling = self.filler.fill(self.job(settings, &work.login, member.clone(), work.deadline));
-        let resource = match AssertUnwindSafe(filling).catch_unwind().await {
-            Ok(resource) => resource,
-            Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
+        let filling = AssertUnwindSafe(filling).catch_unwind();
+        let resource = tokio::select! {
+            biased;
+            // A claim that is left behind goes with what is removed.
+            () = work.session.refused(), if is_own => return refused::denied(member),
+            filled = filling => match filled {
+                Ok(resource) => resource,
+                Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
+            },
         };
         self.learn_from(work, &resource, is_marked);
         resource

@@ -129,7 +129,10 @@ impl Journal for RemoteJournal {
             let (mut refused, mut why) = (Vec::new(), StoreError::Overloaded);
             // Neighbours are likely on one node, so the next to be tried lies elsewhere.
             for part in (0..PARTS).map(|step| (first + step * 7) % PARTS) {
-                let Ok(node) = self.remote.topology.owner(self.part(part)?.intents.slot()).await else { continue };
+                let Ok(node) = self.remote.topology.owner(self.part(part)?.intents.slot()).await else {
+                    why = StoreError::Unreachable;
+                    continue;
+                };
                 if refused.contains(&node.address) {
                     continue;
                 }

@@ -19,6 +19,7 @@ mod probes;
 mod process;
 mod process_invalidate;
 mod references;
+mod refused;
 mod remote_access;
 mod remote_cluster;
 mod remote_confirm;

@@ -46,22 +46,19 @@ fn live() -> Live {
     Live::new(Settings { catalog, switch: Switch::default(), sources: BTreeMap::new() })
 }
 
-/// What a sweep works with, and every key that it told this process to forget.
-fn tools(removal: Arc<dyn Removal>) -> (Tools, Arc<Mutex<Vec<String>>>) {
-    let forgotten: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = forgotten.clone();
-    let forget = Arc::new(move |keys: &[Key]| told.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
+type Told = Arc<Mutex<Vec<String>>>;
+
+/// What a sweep works with, and every key that it told this process to forget or to load again.
+fn tools(removal: Arc<dyn Removal>) -> (Tools, Told, Told) {
+    let (forgotten, reloaded) = (Told::default(), Told::default());
+    let (forget, reload) = (forgotten.clone(), reloaded.clone());
+    let forget = Arc::new(move |keys: &[Key]| forget.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
+    let reload = Arc::new(move |keys: Vec<Key>| reload.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
-    let tools = Tools {
-        removal,
-        live: live(),
-        claim_life: CLAIM_LIFE,
-        rates: Rates::default(),
-        random: Random::from_seed(3),
-        recent,
-        forget,
-    };
-    (tools, forgotten)
+    let (live, random) = (live(), Random::from_seed(3));
+    let (claim_life, rates) = (CLAIM_LIFE, Rates::default());
+    let tools = Tools { removal, live, claim_life, rates, random, recent, forget, reload };
+    (tools, forgotten, reloaded)
 }
 
 fn all_of(entities: &[&str]) -> Spec {
@@ -100,7 +97,7 @@ async fn a_sweep_ends_with_a_pass_that_began_a_claims_life_after_the_request() {
         fill(&*store, &key(format!("order:{id}")), "v").await.expect("filled");
     }
     fill(&*store, &key("user:id:1"), "v").await.expect("filled");
-    let (tools, forgotten) = tools(store.clone());
+    let (tools, forgotten, _) = tools(store.clone());
     let begun = Instant::now();
     let late = key("order:late");
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
@@ -122,7 +119,7 @@ async fn a_sweep_that_is_taken_over_goes_on_with_its_second_pass() {
     let bounds = local::Config { bytes: 1 << 20, items: 1_000 };
     let store = Arc::new(MemoryStore::new(bounds, Random::from_seed(1)));
     fill(&*store, &key("order:1"), "v").await.expect("filled");
-    let (tools, _) = tools(store.clone());
+    let (tools, ..) = tools(store.clone());
     let resume = Progress { pass: 2, scanned: 7_000, ..Progress::default() };
     let begun = Instant::now();
     let ended = run(&tools, &all_of(&["order"]), Some(resume), |_| {}).await.expect("an end");
@@ -149,7 +146,7 @@ async fn what_is_left_of_a_member_leads_to_all_of_it() {
     server.command(&["MSET", "user:email:c", "3", "other:1", "v", "order:1", "v", "user:identity", "v"]);
     server.command(&["ZADD", "{user:id:1}:x", far, "user:email:a", far, "user:email:b"]);
     server.command(&["ZADD", "{user:id:3}:x", far, "user:email:c"]);
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let ended = swept(&tools, &all_like("user:id:*")).await;
     for gone in ["user:id:1", "user:email:a", "{user:id:2}:g", "user:email:c"] {
         assert!(!exists(&server, gone), "{gone}");
@@ -162,14 +159,28 @@ async fn what_is_left_of_a_member_leads_to_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_soft_sweep_shortens_and_fences() {
+async fn a_soft_sweep_shortens_and_fences_and_then_loads_again() {
     let (server, rig) = one_server().await;
     server.command(&["MSET", "soft:1", "v", "soft:2", "v", "{soft:2}:g", "c"]);
-    let (tools, _) = tools(rig.store.clone());
-    swept(&tools, &Spec { mode: Mode::Soft, ..all_of(&["soft"]) }).await;
+    let (tools, _, reloaded) = tools(rig.store.clone());
+    let ended = swept(&tools, &Spec { mode: Mode::Soft, ..all_of(&["soft"]) }).await;
     assert!(exists(&server, "soft:1") && exists(&server, "soft:2") && !exists(&server, "{soft:2}:g"));
     let left: i64 = server.text(&["PTTL", "soft:1"]).parse().expect("a number");
     assert!((1..=5_000).contains(&left), "{left} ms left");
+    assert_eq!((ended.counts.matched, ended.counts.removed), (2, 2), "each is counted once");
+    let mut reloaded = reloaded.lock().expect("sound").clone();
+    reloaded.sort();
+    assert_eq!(reloaded, ["soft:1", "soft:2"]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_refreshes_loads_again_what_was_cached() {
+    let (server, rig) = one_server().await;
+    server.command(&["MSET", "order:1", "v", "{order:2}:g", "a"]);
+    let (tools, _, reloaded) = tools(rig.store.clone());
+    swept(&tools, &Spec { mode: Mode::Refresh, ..all_of(&["order"]) }).await;
+    assert!(!exists(&server, "order:1") && !exists(&server, "{order:2}:g"));
+    assert_eq!(*reloaded.lock().expect("sound"), ["order:1"]);
 }
 
 #[tokio::test]
@@ -218,7 +229,7 @@ async fn a_cluster_is_swept_whole_though_a_primary_is_replaced() {
         let text = key.to_string();
         cluster.nodes[cluster.owner(&text)].command(&["SET", &text, "v"]);
     }
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let back = cluster.key_of(0, "order:back");
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
         between_the_passes(&mut progress).await;
@@ -240,7 +251,7 @@ async fn a_primary_that_restarts_under_a_sweep_is_swept_again() {
     let (mut server, rig) = one_server().await;
     server.command(&["MSET", "order:1", "old", "order:2", "old"]);
     server.command(&["SAVE"]);
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
         progress.wait_for(|progress| progress.pass == 2 && progress.nodes_done == 1).await.expect("a sweep");
         server.kill();

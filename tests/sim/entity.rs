@@ -48,6 +48,7 @@ fn user(life: Duration) -> Draft {
         }),
         ttl: Ttl::new(life, 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        owner: None,
         version: None,
         soft: None,
         writers: Writers::Hydrant,

@@ -53,6 +53,7 @@ impl Context<'_> {
             ttl,
             fields,
             max_bytes,
+            owner,
             version,
             soft,
             writers,
@@ -88,6 +89,7 @@ impl Context<'_> {
             load,
             ttl: ttl?,
             projection: projection?,
+            owner: owner.map(|Formed(place)| place),
             version: version.map(|version| match version {
                 file::Version::Number(Formed(place)) => DeclaredVersion::Number(place),
                 file::Version::Time(Formed(place)) => DeclaredVersion::Time(place),
@@ -246,6 +248,7 @@ impl Context<'_> {
                 "add it to `fields.allow`, or say where it stands: `from: $.contact.email`"
             }
             EntityError::OwnPrefix | EntityError::AliasOwnPrefix(_) => "begin the key otherwise",
+            EntityError::OwnerBeyondSubject(_) => "leave it out, or say `scope: subject`",
             EntityError::Grace => "choose a grace within `ttl.base`",
         };
         self.problem(&format!("{path}.{}", error.field()), error, hint);

@@ -46,6 +46,9 @@ pub struct Entity {
     #[serde(default = "max_bytes")]
     #[schemars(extend("x-least" = "1B", "x-most" = "63MiB"))]
     pub max_bytes: Size,
+    /// Where the source's answer names the user whose it is: `$.data.userId`. An answer that names another, or nobody, is
+    /// refused. For `scope: subject` only.
+    pub owner: Option<Formed<Place>>,
     /// Where the source's answer says how new it is. With it an invalidation can name the oldest version that may still
     /// be cached, and a value that is older is not written.
     pub version: Option<Version>,

@@ -323,6 +323,7 @@ fn aliases_tags_versions_and_graces() {
             "version: { number: $.rev, time: $.at }, ttl: 5m".to_owned(),
             "entities.user.version: this is none of the choices",
         ),
+        ("owner: userId, ttl: 5m".to_owned(), "entities.user.owner: `userId` is not a place in an answer"),
         (
             "soft: 10m, ttl: 5m".to_owned(),
             "entities.user.soft.grace: the grace must be between 1s and the life of a value",

@@ -52,6 +52,8 @@ pub enum EntityError {
     OwnPrefix,
     #[error("keys beginning `{OWN_PREFIX}` are hydrant's own")]
     AliasOwnPrefix(Name),
+    #[error("the answer can name its owner only where it is one subject's own; this entity is {0}-scoped")]
+    OwnerBeyondSubject(&'static str),
     #[error("the grace must be between 1s and the life of a value")]
     Grace,
 }
@@ -70,6 +72,9 @@ impl Draft {
         }
         if is_own(&self.key) {
             problems.push(EntityError::OwnPrefix);
+        }
+        if self.owner.is_some() && self.scope != Scope::Subject {
+            problems.push(EntityError::OwnerBeyondSubject(self.scope.as_str()));
         }
         let lives = Duration::from_secs(1)..=self.ttl.base();
         if self.soft.is_some_and(|grace| !lives.contains(&grace)) {
@@ -159,6 +164,7 @@ impl EntityError {
             Self::AliasNotKept { alias, .. } => return format!("aliases.{alias}"),
             Self::AliasOwnPrefix(alias) => return format!("aliases.{alias}.key"),
             Self::OwnPrefix => "key",
+            Self::OwnerBeyondSubject(_) => "owner",
             Self::Grace => "soft.grace",
         };
         part.to_owned()
@@ -235,6 +241,13 @@ mod tests {
     fn keys_of_hydrants_own_are_refused() {
         let draft = Draft { aliases: vec![alias("hydrant:{email}")], ..shared("x", "hydrant:x:{id}") };
         assert!(matches!(refusals(draft)[..], [EntityError::OwnPrefix, EntityError::AliasOwnPrefix(_)]));
+    }
+
+    #[test]
+    fn only_what_is_one_subjects_own_has_an_owner() {
+        let owner = Some(Place::parse("$.user.id").expect("a good place"));
+        assert!(Entity::new(Draft { owner: owner.clone(), scope: Scope::Subject, ..shared("x", "x:{id}") }).is_ok());
+        assert_eq!(refusals(Draft { owner, ..shared("x", "x:{id}") }), [EntityError::OwnerBeyondSubject("shared")]);
     }
 
     #[test]

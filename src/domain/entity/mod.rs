@@ -36,6 +36,7 @@ pub struct Entity {
     load: Option<Load>,
     ttl: Ttl,
     projection: Projection,
+    owner: Option<Place>,
     version: Option<DeclaredVersion>,
     soft: Option<Duration>,
     writers: Writers,
@@ -57,6 +58,8 @@ pub struct Draft {
     pub load: Option<Load>,
     pub ttl: Ttl,
     pub projection: Projection,
+    /// Where the source's answer says whose it is.
+    pub owner: Option<Place>,
     /// Where the source's answer says how new it is.
     pub version: Option<DeclaredVersion>,
     /// For how long a value may still be read after a soft invalidation. None: there is none of this entity.
@@ -190,6 +193,7 @@ impl Entity {
             load,
             ttl,
             projection,
+            owner,
             version,
             soft,
             writers,
@@ -207,6 +211,7 @@ impl Entity {
             load,
             ttl,
             projection,
+            owner,
             version,
             soft,
             writers,
@@ -250,6 +255,11 @@ impl Entity {
 
     pub fn projection(&self) -> &Projection {
         &self.projection
+    }
+
+    /// Where an answer names the user whose it is; one that names another is not kept.
+    pub fn owner(&self) -> Option<&Place> {
+        self.owner.as_ref()
     }
 
     pub fn version(&self) -> Option<&DeclaredVersion> {
@@ -365,6 +375,7 @@ pub mod sample {
             load: None,
             ttl: Ttl::new(Duration::from_secs(60), 10, 20, None).expect("a good ttl"),
             projection: Projection::new(spec).expect("a good projection"),
+            owner: None,
             version: None,
             soft: None,
             writers: Writers::Hydrant,

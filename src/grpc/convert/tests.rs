@@ -161,6 +161,7 @@ fn session_entity(secret: bool) -> Catalog {
         load: None,
         ttl: Ttl::new(Duration::from_secs(60), 0, 0, None).expect("a good ttl"),
         projection: Projection::new(Spec { max_bytes: 1, allow: vec!["*".into()], ..Spec::default() }).expect("good"),
+        owner: None,
         version: None,
         soft: None,
         writers: Writers::Hydrant,
@@ -179,6 +180,7 @@ fn answered(catalog: &Catalog) -> pb::ResourceOutcome {
         reason: String::new(),
         elapsed: Duration::from_millis(1_500),
         written: Some(Written { bytes: 12, ttl: Duration::from_secs(60) }),
+        is_session_refused: false,
     };
     outcome_out((Why::certain(Reason::Requested), resource))
 }

@@ -33,6 +33,7 @@ pub fn draft(entity: &str) -> Draft {
         }),
         ttl: Ttl::new(Duration::from_secs(60), 0, 0, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
+        owner: None,
         version: None,
         soft: None,
         writers: Writers::Hydrant,

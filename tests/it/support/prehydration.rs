@@ -61,6 +61,8 @@ pub fn start(config: Config, parts: Parts, tasks: &Tasks, random: &Random, regis
         live,
         filler,
         habits,
+        // What is taken back is removed by the invalidation, which is not part of these tests.
+        withdraw: Arc::new(|_, _| Box::pin(async {})),
         group: GROUP.to_owned(),
         clock: Clock::System,
         random: random.clone(),
