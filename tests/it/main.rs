@@ -32,3 +32,4 @@ mod source_http;
 mod store_contract;
 mod support;
 mod sweep;
+mod usefulness;
