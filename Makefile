@@ -35,6 +35,10 @@ consistency: ## promises against real faults: FAULT=… FOR=<seconds> MUTANT=…
 	cargo test --quiet --locked --test consistency $(if $(MUTANT),--features mutants) -- --fault "$(or $(FAULT),$(if $(LONG),all))" \
 		--for "$(FOR)" --mutant "$(MUTANT)" --invalidate "$(INVALIDATE)" --seed "$(SEED)" $(if $(LONG),--long)
 
+# Those that show quickly and every time. For each of them finding nothing is the failure.
+mutants: ## broken on purpose, Hydrant must be caught by the harness: three ways to break it
+	for mutant in M1 M2 M8; do $(MAKE) --no-print-directory consistency MUTANT=$$mutant FOR=60 || exit 1; done
+
 lint: ## formatting, house rules, contract, licences, clippy; the quickest first
 	scripts/prepare lint
 	cargo fmt --check

@@ -6,7 +6,7 @@
 #   begin user-cache
 #   need redis-server redis-server          # the command, and the package that has it
 #   build_hydrant                           # with all else that is installed or built first
-#   within 120                              # from here on it gives up after so many seconds
+#   within 240                              # from here on it gives up after so many seconds
 #   free_port REDIS_PORT
 #   start_redis
 #

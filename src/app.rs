@@ -3,6 +3,10 @@
 //! Start-up tells its story in order: telemetry, store, sources, flows, doors, reload. Shutting down goes the other way:
 //! say that nothing new should come, let what is under way end, flush.
 
+mod changes;
+mod purge;
+mod withdraw;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,21 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
+use crate::app::changes::{Flows, Sources, follow_changes, identity};
+use crate::app::purge::Purges;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
-use crate::domain::entity::{Member, Name};
 use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
-use crate::domain::source::Source;
 use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
@@ -33,20 +35,15 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
-use crate::invalidate::request::{Effect, MAX_TARGETS, MemberTarget, Mode, Request, Target};
 use crate::invalidate::{self, Hands, Invalidate, Means};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
-use crate::prehydrate::identity::Identity;
-use crate::prehydrate::identity::settings::Config as IdentityConfig;
-use crate::prehydrate::refused::Withdraw;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
 use crate::remote::journal::RemoteJournal;
-use crate::source::http::HttpSource;
-use crate::source::{self, http};
+use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
@@ -77,8 +74,6 @@ pub struct Surroundings<'a> {
 
 /// Traces that were not sent by then are given up: nobody waits longer for a process that ends.
 const FLUSH: Duration = Duration::from_secs(2);
-/// A plan waits this long for what it takes back; the removal goes on without it.
-const WITHDRAWAL: Duration = Duration::from_secs(2);
 
 impl App {
     pub async fn start(loaded: Loaded, around: Surroundings<'_>) -> anyhow::Result<Self> {
@@ -93,7 +88,7 @@ impl App {
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources { metrics, random: random.clone(), built: BTreeMap::new() };
+        let mut sources = Sources::new(metrics, random.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -111,7 +106,7 @@ impl App {
             live: settings.clone(),
             filler,
             habits,
-            withdraw: withdraw(invalidate.clone()),
+            withdraw: withdraw::through(invalidate.clone()),
             group,
             clock,
             random: random.clone(),
@@ -125,7 +120,9 @@ impl App {
             let pace = reload::Pace::default();
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
-            tasks.live("reload", follow_changes(changes, sources, settings.clone(), prehydrate.clone()));
+            let purges = Purges::start(&tasks, invalidate.clone());
+            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
@@ -217,83 +214,4 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
 fn pod(env: &BTreeMap<String, String>) -> String {
     let named = |name: &str| env.get(name).filter(|text| !text.is_empty());
     named("POD_NAME").or_else(|| named("HOSTNAME")).cloned().unwrap_or_default()
-}
-
-/// Makes sources, at the start and at every reload.
-struct Sources {
-    metrics: source::metrics::Metrics,
-    random: Random,
-    built: BTreeMap<Name, (http::Config, Arc<dyn Source>)>,
-}
-
-impl Sources {
-    /// A source whose configuration is as it was stays: its connections, its breaker and its limits go on.
-    fn settings(&mut self, live: &config::Live) -> anyhow::Result<Settings> {
-        let mut next = BTreeMap::new();
-        for (name, config) in &live.sources {
-            let source = match self.built.get(name) {
-                Some((same, source)) if same == config => source.clone(),
-                _ => self.build(name, config).with_context(|| format!("sources.{name}"))?,
-            };
-            next.insert(name.clone(), (config.clone(), source));
-        }
-        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect();
-        self.built = next;
-        Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
-    }
-
-    fn build(&self, name: &Name, config: &http::Config) -> anyhow::Result<Arc<dyn Source>> {
-        Ok(Arc::new(HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)?))
-    }
-}
-
-/// The configuration was accepted with the same texts, so this hardly fails; a file that is rotated in between may.
-fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> {
-    config.map(Identity::new).transpose().map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("identity: {}", problems.join("; "))
-    })
-}
-
-/// How a plan takes back what it wrote. What cannot be removed now is finished by the journal, like any invalidation.
-fn withdraw(invalidate: Invalidate) -> Withdraw {
-    Arc::new(move |members, trace| {
-        let invalidate = invalidate.clone();
-        Box::pin(async move {
-            for some in members.chunks(MAX_TARGETS) {
-                let target = |member: &Member| {
-                    let (entity, params) = (member.entity.name().to_string(), member.params.clone());
-                    let (alias, known_aliases, min_version, replacement) = (None, Vec::new(), None, None);
-                    Target::Member(MemberTarget { entity, alias, params, known_aliases, min_version, replacement })
-                };
-                let (mode, effect) = (Mode::Remove, Effect::Real);
-                let (reason, until) = ("session refused".to_owned(), Instant::now() + WITHDRAWAL);
-                let targets = some.iter().map(target).collect();
-                if let Err(error) = invalidate.run(Request { targets, mode, effect, reason, trace, until }).await {
-                    tracing::warn!(%error, "what a refused session had filled could not be removed");
-                }
-            }
-        })
-    })
-}
-
-/// Puts every accepted change in force. A fill that has begun keeps what it began with.
-async fn follow_changes(
-    mut changes: watch::Receiver<config::Live>,
-    mut sources: Sources,
-    live: Live,
-    flow: Prehydrate,
-) {
-    while changes.changed().await.is_ok() {
-        let next = changes.borrow_and_update().clone();
-        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
-        match built {
-            Ok((settings, identity)) => {
-                live.replace(settings);
-                flow.reconfigure(next.prehydrate, identity);
-                tracing::info!("the new configuration is in force");
-            }
-            Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
-        }
-    }
 }

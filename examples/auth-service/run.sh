@@ -17,7 +17,7 @@ if ! cmp -s package-lock.json node_modules/.installed; then
 fi
 node_modules/.bin/tsc
 build_hydrant
-within 120
+within 240
 
 for port in PORT REDIS_PORT POSTGRES_PORT DISTANCE_PORT HYDRANT_PORT HYDRANT_PROBES_PORT; do free_port $port; done
 export REDIS_PASSWORD=redis-password-of-this-run INTERNAL_TOKEN=internal-token-of-this-run WORK

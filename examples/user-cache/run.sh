@@ -21,7 +21,7 @@ rm -rf generated && mkdir generated
     "$REPO"/proto/hydrant/v1/*.proto
 export PYTHONPATH=generated
 build_hydrant
-within 120
+within 240
 
 for port in APP_PORT REDIS_PORT POSTGRES_PORT HYDRANT_PORT HYDRANT_PROBES_PORT; do free_port $port; done
 export REDIS_PASSWORD=redis-password-of-this-run INTERNAL_TOKEN=internal-token-of-this-run WORK

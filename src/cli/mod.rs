@@ -1,8 +1,10 @@
 //! The command line: one file per command. Nothing is decided here but which command runs, and how it ends.
 
+mod acl;
 pub mod check;
 mod demo;
 pub mod exit;
+mod functions;
 mod healthcheck;
 mod invalidate;
 mod job;
@@ -39,6 +41,8 @@ enum Command {
     Invalidate(Box<invalidate::Args>),
     Job(job::Args),
     Healthcheck(healthcheck::Args),
+    Functions(functions::Args),
+    Acl(acl::Args),
     /// Print completions for a shell: `source <(hydrant completions bash)`.
     Completions {
         shell: Shell,
@@ -88,6 +92,8 @@ fn dispatch(command: Command, env: &BTreeMap<String, String>, out: &mut Out<'_>)
         Command::Invalidate(args) => invalidate::run(*args, env, out),
         Command::Job(args) => job::run(&args, env, out),
         Command::Healthcheck(args) => healthcheck::run(&args, env, out),
+        Command::Functions(args) => functions::run(&args, env, out),
+        Command::Acl(args) => acl::run(&args, env, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hydrant", &mut out.text);
             Ok(Exit::Ok)

@@ -46,6 +46,12 @@ pub trait Removal: Send + Sync {
     /// One step of a scan over one primary.
     fn scan<'a>(&'a self, step: ScanStep<'a>) -> BoxFuture<'a, Result<ScanPage, StoreError>>;
 
+    /// Takes some members that have ended out of one index or tag; answers how many. A store that does so by itself has
+    /// nothing to do.
+    fn trim<'a>(&'a self, _name: &'a [u8]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// Tells when what was acknowledged may have been undone: slots that have another primary, a primary that restarted.
     /// Whoever lags has to take it that everything moved.
     fn upheavals(&self) -> broadcast::Receiver<Upheaval>;

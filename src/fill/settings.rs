@@ -23,7 +23,12 @@ pub struct Live(Arc<ArcSwap<Settings>>);
 
 impl Live {
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(settings)))
+        Self::of(Arc::new(settings))
+    }
+
+    /// For whoever goes by settings that are, or were, somebody else's.
+    pub fn of(settings: Arc<Settings>) -> Self {
+        Self(Arc::new(ArcSwap::new(settings)))
     }
 
     pub fn get(&self) -> Arc<Settings> {

@@ -8,6 +8,7 @@
 mod ask;
 mod board;
 mod intent;
+pub mod janitor;
 pub mod jobs;
 pub mod metrics;
 mod note;
@@ -56,6 +57,7 @@ use crate::invalidate::record::{Books, Promise, Record};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
+use crate::invalidate::sweep::pace::Rates;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::work::{Shut, Stage, Work, Worker};
@@ -69,6 +71,10 @@ pub struct Config {
     pub pod: String,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
+    pub rates: Rates,
+    /// Members loaded again at once after REFRESH and SOFT: the apps' own misses and the prehydrations need the sources
+    /// more.
+    pub refreshes: usize,
     /// Where intents are kept that the journal would not take; none: they are kept in memory, and promised to nobody.
     pub spool: Option<spool::Config>,
 }
@@ -142,7 +148,9 @@ impl Invalidate {
             }
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
-        tasks.live("upheavals", upheaval::watch(self.worker.clone()));
+        let upheavals = self.worker.tools.hands.removal.upheavals();
+        tasks.live("upheavals", upheaval::watch(self.worker.clone(), upheavals));
+        tasks.live("janitor", janitor::keep(self.worker.clone()));
         Ok(())
     }
 
@@ -160,6 +168,12 @@ impl Invalidate {
         };
         self.worker.tools.means.metrics.call_answered(mode, ended, started.elapsed());
         answer
+    }
+
+    /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
+    /// wrong what they filled.
+    pub fn sweeping(&self, before: Live) -> sweep::Tools {
+        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_purged| {})) }
     }
 
     pub async fn job(&self, id: &str) -> Result<Job, Error> {
@@ -187,7 +201,9 @@ impl Invalidate {
             tools.hands.filler.forget_all();
         }
         let Resolved { intent, bytes, givens, reloaded } = resolved;
-        let work = Work { givens, reloaded, ..Work::new(intent, request.trace) };
+        let now = Instant::now();
+        let patience = Some(now + until.saturating_duration_since(now) / 2);
+        let work = Work { givens, reloaded, patience, ..Work::new(intent, request.trace) };
         let tally = work.tally.clone();
         let (stage, stages) = watch::channel(Stage::Begun);
         let promised = Arc::new(AtomicBool::new(false));

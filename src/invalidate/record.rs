@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::journal::JobId;
 use crate::domain::random::Nonce;
@@ -57,24 +58,38 @@ pub struct Books {
 
 impl Books {
     /// The journal first, since what stands there survives this pod; the spool where the journal will not have it, or
-    /// where its replicas say nothing.
-    pub async fn record(&self, nonce: Nonce, intent: &Bytes) -> Record {
-        let also = match self.tools.hands.journal.record(intent.clone()).await {
-            Ok(recorded) => match recorded.confirmation.await {
-                Confirmed::Yes => return Record::Fleet(recorded.id),
-                Confirmed::Short => Some(recorded.id),
+    /// where its replicas say nothing. With a spool the journal is waited for until then at most, so that there is still
+    /// time to promise something.
+    pub async fn record(&self, nonce: Nonce, intent: &Bytes, patience: Option<Instant>) -> Record {
+        let journalled = self.in_journal(intent);
+        let record = match (&self.spool, patience) {
+            // Given up half-way it may stand in the journal all the same, and is carried out once more.
+            (Some(_), Some(patience)) => match timeout_at(patience, journalled).await {
+                Ok(record) => record,
+                Err(_elapsed) => Record::Memory { also: None },
             },
-            Err(error) => {
-                tracing::warn!(%error, "the journal does not take an invalidation");
-                None
-            }
+            (None, _) | (_, None) => journalled.await,
         };
-        let Some(spool) = &self.spool else { return Record::Memory { also } };
+        let (Some(spool), Record::Memory { also }) = (&self.spool, &record) else { return record };
+        let also = also.clone();
         match spool.write(nonce, intent.clone()).await {
             Ok(id) => Record::Pod { id, also },
             Err(error) => {
                 tracing::error!(%error, "the spool does not take an invalidation that the journal would not take");
                 Record::Memory { also }
+            }
+        }
+    }
+
+    async fn in_journal(&self, intent: &Bytes) -> Record {
+        match self.tools.hands.journal.record(intent.clone()).await {
+            Ok(recorded) => match recorded.confirmation.await {
+                Confirmed::Yes => Record::Fleet(recorded.id),
+                Confirmed::Short => Record::Memory { also: Some(recorded.id) },
+            },
+            Err(error) => {
+                tracing::warn!(%error, "the journal does not take an invalidation");
+                Record::Memory { also: None }
             }
         }
     }

@@ -20,8 +20,6 @@ use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::Refill;
 use crate::invalidate::tools::Tools;
 
-/// Fills at once, over all invalidations: the apps' own misses and the prehydrations need the sources more.
-const AT_ONCE: usize = 16;
 /// Keys that may wait; what is over it is loaded when somebody asks for it.
 const WAITING: usize = 4_096;
 /// One fill's time, its place in the line not counted.
@@ -37,7 +35,7 @@ pub struct Refiller {
 
 impl Refiller {
     pub fn new(tools: Tools) -> Self {
-        let (turns, places) = (Semaphore::new(AT_ONCE), Semaphore::new(WAITING));
+        let (turns, places) = (Semaphore::new(tools.config.refreshes), Semaphore::new(WAITING));
         Self { tools, turns: Arc::new(turns), places: Arc::new(places) }
     }
 
@@ -62,7 +60,7 @@ impl Refiller {
                 this.fill(settings.clone(), member, mode, trace).await;
                 drop(place);
             };
-            stream::iter(queued).map(fill).buffer_unordered(AT_ONCE).collect::<()>().await;
+            stream::iter(queued).map(fill).buffer_unordered(this.tools.config.refreshes).collect::<()>().await;
         };
         self.tools.means.tasks.until_stop(fills);
     }

@@ -17,7 +17,7 @@ use crate::domain::random::Nonce;
 use crate::domain::removal::{Erased, Erasure, Mark, TagPlace};
 use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::domain::tag::Tag;
-use crate::invalidate::intent::{Intent, Item, TagName};
+use crate::invalidate::intent::{Intent, Item};
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::rules;
 use crate::invalidate::tally::Tally;
@@ -33,7 +33,7 @@ const BURIED_FOR: Duration = Duration::from_secs(60);
 pub struct Todo {
     nonce: Nonce,
     mode: Mode,
-    burials: Vec<Pseudonym>,
+    burials: Vec<Burial>,
     /// Members' own keys, and keys that stand for themselves.
     primaries: Vec<Piece>,
     /// Aliases whose member's key is gone.
@@ -71,6 +71,13 @@ struct Soft {
     tries: u32,
 }
 
+/// A subject to be told gone, whose tag is read after that.
+#[derive(Clone, Copy)]
+struct Burial {
+    target: usize,
+    subject: Pseudonym,
+}
+
 struct Reading {
     target: usize,
     tag: Tag,
@@ -96,11 +103,12 @@ impl Todo {
         };
         intent.items.iter().for_each(|item| todo.take(item));
         for tagged in &intent.tags {
-            if let TagName::Subject(bytes) = tagged.tag {
-                todo.burials.push(Pseudonym::from_bytes(bytes));
-            }
-            if let Some(tag) = tagged.tag.tag() {
-                todo.tags.push(Reading { target: tagged.target, tag, place: TagPlace::default() });
+            let target = tagged.target;
+            match tagged.tag.tag() {
+                Some(Tag::Subject(subject)) => todo.burials.push(Burial { target, subject }),
+                Some(tag) => todo.tags.push(Reading { target, tag, place: TagPlace::default() }),
+                // What cannot be a tag was refused before it came here.
+                None => {}
             }
         }
         todo
@@ -123,9 +131,10 @@ impl Todo {
         self.erase_aliases(aliases, tools, tally, &mut trouble).await;
         self.soften(tools, tally, &mut trouble).await;
         self.read_tags(tools, tally, &mut trouble).await;
-        for (subject, confirmation) in buried {
+        for (burial, confirmation) in buried {
             if confirmation.await == Confirmed::Short {
-                self.burials.push(subject);
+                // What a failover takes away lets plans register again: then the tag is read again as well.
+                self.burials.push(burial);
                 trouble.note(Cause::ReplicasLate);
             }
         }
@@ -160,13 +169,18 @@ impl Todo {
         self.primaries.push(Piece { is_shared: item.is_shared, named, ..Piece::new(item.target, erasure) });
     }
 
-    async fn bury(&mut self, tools: &Tools, trouble: &mut Trouble) -> Vec<(Pseudonym, Confirmation)> {
+    /// Of whom is buried the tag is read after it, and not before.
+    async fn bury(&mut self, tools: &Tools, trouble: &mut Trouble) -> Vec<(Burial, Confirmation)> {
         let mut buried = Vec::new();
-        for subject in std::mem::take(&mut self.burials) {
+        for burial in std::mem::take(&mut self.burials) {
+            let Burial { target, subject } = burial;
             match tools.hands.removal.bury(subject, BURIED_FOR).await {
-                Ok(confirmation) => buried.push((subject, confirmation)),
+                Ok(confirmation) => {
+                    buried.push((burial, confirmation));
+                    self.tags.push(Reading { target, tag: Tag::Subject(subject), place: TagPlace::default() });
+                }
                 Err(error) => {
-                    self.burials.push(subject);
+                    self.burials.push(burial);
                     trouble.met(error);
                 }
             }
@@ -338,8 +352,9 @@ struct Went {
 async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) -> Went {
     let erasures: Vec<Erasure> = pieces.iter().map(|piece| piece.erasure.clone()).collect();
     let keys: Vec<Key> = erasures.iter().map(|erasure| erasure.key.clone()).collect();
-    (tools.forget)(&keys);
     let Erased { keys: answers, confirmation } = tools.hands.removal.erase(&erasures).await;
+    // After the keys are gone: whatever began before that is fenced, and nobody who comes later is to share its end.
+    (tools.forget)(&keys);
     tools.recent.remember(&erasures);
     let catalog = &tools.means.live.get().catalog;
     let mut went = Went { gone: Vec::new(), left: Vec::new(), aliases: Vec::new(), confirmation };

@@ -17,14 +17,16 @@ pub struct Tools {
 }
 
 impl Tools {
-    pub fn for_sweeps(&self) -> sweep::Tools {
+    pub fn for_sweeps(&self, reload: sweep::Reload) -> sweep::Tools {
         sweep::Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
             claim_life: self.config.claim_life,
+            rates: self.config.rates,
             random: self.means.random.clone(),
             recent: self.recent.clone(),
             forget: self.forget.clone(),
+            reload,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 use tracing::Instrument;
@@ -26,8 +27,7 @@ use crate::invalidate::work::{Work, Worker};
 /// Sidecars that notice a restart come forward within this time of each other, and the first of them does the work.
 const COME_FORWARD: Duration = Duration::from_secs(2);
 
-pub async fn watch(worker: Worker) {
-    let mut upheavals = worker.tools.hands.removal.upheavals();
+pub async fn watch(worker: Worker, mut upheavals: broadcast::Receiver<Upheaval>) {
     loop {
         match upheavals.recv().await {
             Ok(Upheaval::Moved { slots }) => repeat(&worker, &slots),

@@ -16,7 +16,7 @@ use crate::invalidate::tools::Tools;
 /// When, after the keys were removed: a fast writer, a slow one, one that had to repeat its query.
 const AFTER: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2)];
 /// Keys that could not be looked at are tried so often again; by then the marks have ended.
-const AGAIN: u32 = 5;
+const AGAIN: u32 = 28;
 /// Keys at once; each is a command of its own.
 const AT_ONCE: usize = 64;
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
-use crate::domain::key::SLOTS;
+use crate::domain::key::{Key, SLOTS};
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
 use crate::domain::store::Confirmed;
@@ -31,7 +31,7 @@ use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::resolve::Given;
 use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::Todo;
+use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
 use crate::invalidate::{sweep, weed};
 
@@ -57,6 +57,8 @@ pub struct Work {
     pub reloaded: BTreeSet<String>,
     pub tally: Tally,
     pub trace: TraceContext,
+    /// When waiting for the journal leaves too little time for anything else; none where nobody waits for an answer.
+    pub patience: Option<Instant>,
     /// How far somebody else was with its sweep.
     pub resume: Option<Progress>,
 }
@@ -107,7 +109,7 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, resume: None }
+        Self { intent, todo, givens, reloaded, tally, trace, patience: None, resume: None }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
@@ -159,7 +161,7 @@ impl Worker {
         let nonce = work.intent.nonce();
         // M10 writes the intent when there is nothing left to repeat.
         let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
-        let first = self.books.record(nonce, &intent).await;
+        let first = self.books.record(nonce, &intent, work.patience).await;
         let place = self.post(&first, &work.intent);
         if let Some(promise) = first.promise() {
             stage.send_replace(Stage::Recorded(promise));
@@ -301,8 +303,13 @@ impl Worker {
 
     /// Carries its sweep to the end, however often that has to be begun again.
     async fn sweep(&self, rest: &Rest) -> Ended {
-        let Some(Sweep { target: _, spec }) = &rest.work.intent.sweep else { return Ended::Done };
-        let tools = self.tools.for_sweeps();
+        let Some(Sweep { target, spec }) = &rest.work.intent.sweep else { return Ended::Done };
+        let (refiller, tally) = (self.refiller.clone(), rest.work.tally.clone());
+        let (target, mode, trace) = (*target, spec.mode, rest.work.trace);
+        let tools = self.tools.for_sweeps(Arc::new(move |keys: Vec<Key>| {
+            let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
+            refiller.queue(refills, mode, trace, &tally);
+        }));
         let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);

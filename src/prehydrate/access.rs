@@ -12,7 +12,7 @@ use crate::prehydrate::history::item::Item;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::record::{Read, Recorder};
-use crate::prehydrate::request::MemberRef;
+use crate::prehydrate::request::{Found, MemberRef};
 
 /// A read that is older, or in the future, is taken to have been now.
 const OLDEST: u64 = 3_600;
@@ -39,15 +39,6 @@ pub enum What {
     },
     /// As it is in Redis.
     Key(String),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Found {
-    /// Not told: it counts for the history alone.
-    Untold,
-    Hit,
-    Miss,
-    Error,
 }
 
 /// Why a report is refused: the part of it to blame, a kind, and a sentence.
@@ -138,17 +129,4 @@ fn entity_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Entity>, Re
 
 fn refuse(path: &'static str, kind: Kind, problem: &impl ToString) -> Refused {
     Refused { path, kind, problem: problem.to_string() }
-}
-
-impl Found {
-    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Error];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Untold => "untold",
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Error => "error",
-        }
-    }
 }

@@ -11,8 +11,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::entity::Name;
-use crate::prehydrate::access::Found;
 use crate::prehydrate::identity::refusal::Why;
+use crate::prehydrate::request::Found;
 use crate::prehydrate::request::Status;
 
 #[derive(Clone, Debug)]

@@ -144,6 +144,16 @@ pub enum Reason {
     Exploration,
 }
 
+/// What an application found where it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Found {
+    /// Not told: it counts for the history alone.
+    Untold,
+    Hit,
+    Miss,
+    Error,
+}
+
 impl Why {
     /// Of what was asked for, by the caller or by the configuration.
     pub const fn certain(reason: Reason) -> Self {
@@ -170,6 +180,19 @@ impl Status {
             Self::Shed => "shed",
             Self::Disabled => "disabled",
             Self::Planned => "planned",
+        }
+    }
+}
+
+impl Found {
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Error];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Untold => "untold",
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Error => "error",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -144,6 +145,14 @@ pub fn text(value: &Value) -> Option<&str> {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
+}
+
+/// What `TIME` answers, since 1970.
+pub fn server_time(reply: &Value) -> Option<Duration> {
+    let Value::Array(parts) = reply else { return None };
+    let [seconds, micros] = parts.as_slice() else { return None };
+    let number = |value| text(value)?.parse::<u64>().ok();
+    Some(Duration::from_secs(number(seconds)?) + Duration::from_micros(number(micros)?))
 }
 
 async fn client_config(tls: &Tls) -> Result<ClientConfig, ConnectError> {

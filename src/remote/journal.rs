@@ -20,7 +20,7 @@ use crate::domain::journal::{Due, Hold, JobId, Journal, Note, Recorded, Standing
 use crate::domain::key::{Key, KeyError, SLOTS, slot_of};
 use crate::domain::random::{Nonce, Random};
 use crate::domain::store::{Refusal, StoreError};
-use crate::remote::connect::text;
+use crate::remote::connect::{server_time, text};
 use crate::remote::error::{self, accepted};
 use crate::remote::lane::{self, Carrier};
 use crate::remote::request::{Decimal, Op, Request};
@@ -129,7 +129,10 @@ impl Journal for RemoteJournal {
             let (mut refused, mut why) = (Vec::new(), StoreError::Overloaded);
             // Neighbours are likely on one node, so the next to be tried lies elsewhere.
             for part in (0..PARTS).map(|step| (first + step * 7) % PARTS) {
-                let Ok(node) = self.remote.topology.owner(self.part(part)?.intents.slot()).await else { continue };
+                let Ok(node) = self.remote.topology.owner(self.part(part)?.intents.slot()).await else {
+                    why = StoreError::Unreachable;
+                    continue;
+                };
                 if refused.contains(&node.address) {
                     continue;
                 }
@@ -302,13 +305,6 @@ fn entries(reply: Value) -> Result<Vec<(String, Bytes)>, StoreError> {
         Some((text(&id)?.to_owned(), Bytes::from(intent)))
     };
     Ok(found.into_iter().filter_map(entry).collect())
-}
-
-fn server_time(reply: &Value) -> Option<Duration> {
-    let Value::Array(parts) = reply else { return None };
-    let [seconds, micros] = parts.as_slice() else { return None };
-    let number = |value| text(value)?.parse::<u64>().ok();
-    Some(Duration::from_secs(number(seconds)?) + Duration::from_micros(number(micros)?))
 }
 
 #[cfg(test)]

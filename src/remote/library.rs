@@ -25,7 +25,14 @@ const LOAD_PAUSE: Duration = Duration::from_secs(5);
 /// Registrations that have ended stay this long, because a fill may be slower than its clock: in milliseconds.
 pub const GRACE: &[u8] = b"60000";
 
-const NAME: &str = "hydrant_v2";
+pub const NAME: &str = "hydrant_v2";
+
+/// When a server came by the functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    Now,
+    Before,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
@@ -59,6 +66,11 @@ impl Functions {
             ));
         }
         Self { text: library, hashes: Script::ALL.map(|script| sha1_hex(script.source())) }
+    }
+
+    /// What is loaded, for those who want to read it first.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Runs one script on one connection.
@@ -103,7 +115,7 @@ impl Functions {
         let outcome = self.load(node, link).await;
         node.functions_missing.store(outcome.is_err(), Ordering::Relaxed);
         match outcome {
-            Ok(()) => {
+            Ok(_) => {
                 tracing::info!(node = %node.address, library = NAME, "functions loaded");
                 node.loads.fetch_add(1, Ordering::Relaxed);
                 *last_failure = None;
@@ -117,18 +129,18 @@ impl Functions {
         }
     }
 
-    async fn load(&self, node: &Node, link: &Link) -> Result<(), StoreError> {
+    pub async fn load(&self, node: &Node, link: &Link) -> Result<Loaded, StoreError> {
         if link.server.has_functions {
             let request = Request::one(&[b"FUNCTION", b"LOAD", self.text.as_bytes()]);
             let reply = node.call_on(link, Op::Install, request).await?;
             // It is there already where another sidecar was faster.
-            return if is_library_there(&reply) { Ok(()) } else { accepted(reply).map(drop) };
+            return if is_library_there(&reply) { Ok(Loaded::Before) } else { accepted(reply).map(|_| Loaded::Now) };
         }
         for script in Script::ALL {
             let request = Request::one(&[b"SCRIPT", b"LOAD", script.source().as_bytes()]);
             accepted(node.call_on(link, Op::Install, request).await?)?;
         }
-        Ok(())
+        Ok(Loaded::Now)
     }
 }
 

@@ -298,7 +298,8 @@ impl Node {
 /// The keeper.
 impl Node {
     async fn keep(&self) {
-        let (mut number, mut complained) = (0, false);
+        // It begins anywhere, so that where the run is not known the connections of two processes never pass for one.
+        let (mut number, mut complained) = ((self.shared.random.unit() * 1e12) as u64, false);
         loop {
             self.wait_for_turn().await;
             let started = Instant::now();

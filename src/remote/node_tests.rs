@@ -285,7 +285,7 @@ async fn a_lost_connection_leaves_the_outcome_open_and_is_never_used_again() {
     let mut peer = rig.accept().await;
     peer.greet().await;
     let new = rig.node.link().await.expect("a link");
-    assert_eq!((old.number, new.number), (1, 2));
+    assert_eq!(new.number, old.number + 1);
     let late = rig.node.call_on(&old, Op::Commit, Request::one(&[b"SET", b"k", b"v"])).await;
     assert_eq!(late, Err(StoreError::Unreachable), "certainly not sent");
 }

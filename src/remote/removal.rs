@@ -23,8 +23,8 @@ use crate::remote::lane;
 use crate::remote::library::Script;
 use crate::remote::register::{gone_key, tag_key};
 use crate::remote::request::{Decimal, Op, Request};
+use crate::remote::scan;
 use crate::remote::store::Remote;
-use crate::remote::{scan, upheaval};
 
 /// About how many keys of a tag to read at once. The server looks at ten times as many places at most, which takes it less
 /// than a millisecond.
@@ -128,8 +128,12 @@ impl Removal for Remote {
         scan::scan(self, step).boxed()
     }
 
+    fn trim<'a>(&'a self, name: &'a [u8]) -> BoxFuture<'a, Result<u64, StoreError>> {
+        scan::trim(self, name).boxed()
+    }
+
     fn upheavals(&self) -> broadcast::Receiver<Upheaval> {
-        upheaval::upheavals(self)
+        self.shared.upheavals.listen()
     }
 }
 

@@ -4,12 +4,15 @@
 //! and one that meets another run is refused. `KEYS` is never sent; the pattern is matched on the server, so that what
 //! does not match costs no bytes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redis::Value;
 
+use crate::domain::key::slot_of;
 use crate::domain::removal::{Primary, ScanPage, ScanStep};
 use crate::domain::store::{Refusal, StoreError};
-use crate::remote::connect::text;
+use crate::remote::connect::{server_time, text};
 use crate::remote::error::accepted;
 use crate::remote::request::{Decimal, Op, Request};
 use crate::remote::store::Remote;
@@ -18,6 +21,11 @@ use crate::remote::store::Remote;
 const COUNT: u32 = 500;
 
 /// Who owns slots, reached or not. Slots without an owner are one that cannot be reached: what stands there may return.
+/// Members taken out of a sorted set at a time: a quarter of a millisecond.
+const TRIMMED: &[u8] = b"500";
+/// A fill may be slower than its clock; the same as when a registration trims.
+const GRACE: Duration = Duration::from_secs(60);
+
 pub fn primaries(remote: &Remote) -> Vec<Primary> {
     let (owners, is_whole) = remote.topology.owners();
     let mut primaries: Vec<Primary> = owners
@@ -46,6 +54,36 @@ pub async fn scan(remote: &Remote, step: ScanStep<'_>) -> Result<ScanPage, Store
         remote.topology.nudge();
     }
     Ok(page)
+}
+
+/// By the server's clock, and by when members end alone: one that is registered anew meanwhile ends later, and stays.
+pub async fn trim(remote: &Remote, name: &[u8]) -> Result<u64, StoreError> {
+    let slot = slot_of(name);
+    let odd = StoreError::Refused(Refusal::Other);
+    let (time, _) = remote.follow(Op::Scan, slot, &Request::one(&[b"TIME"])).await?;
+    let ended = server_time(&time).ok_or(odd)?.saturating_sub(GRACE);
+    let ended = Decimal::new(ended.as_millis() as u64);
+    let some: [&[u8]; 7] = [b"ZRANGEBYSCORE", name, b"-inf", ended.as_bytes(), b"LIMIT", b"0", TRIMMED];
+    let with_ends = Request::gathered(&[&some, &[b"WITHSCORES"]]);
+    let (Value::Array(members), _) = remote.follow(Op::Scan, slot, &with_ends).await? else { return Err(odd) };
+    let Some(last) = members.last().and_then(end) else { return Ok(0) };
+    let last = last.to_string();
+    let remove = Request::one(&[b"ZREMRANGEBYSCORE", name, b"-inf", last.as_bytes()]);
+    match remote.follow(Op::Scan, slot, &remove).await? {
+        (Value::Int(removed), _) => Ok(removed.unsigned_abs()),
+        _ => Err(odd),
+    }
+}
+
+/// The score of `[member, score]`.
+fn end(member: &Value) -> Option<f64> {
+    match member {
+        Value::Array(pair) => match pair.as_slice() {
+            [_, Value::Double(end)] => Some(*end),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// The next cursor and the keys; a cursor of 0 ends it.

@@ -18,7 +18,6 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::domain::removal::{Primary, Upheaval};
-use crate::remote::store::Remote;
 
 /// What a listener may leave waiting. Slots that are moved one by one bring two each; whoever misses some takes it that
 /// everything moved.
@@ -32,13 +31,13 @@ pub struct Upheavals {
     moving: Mutex<BTreeMap<u16, Instant>>,
 }
 
-pub fn upheavals(remote: &Remote) -> broadcast::Receiver<Upheaval> {
-    remote.shared.upheavals.told.subscribe()
-}
-
 impl Upheavals {
     pub fn new() -> Self {
         Self { told: broadcast::Sender::new(WAITING), moving: Mutex::default() }
+    }
+
+    pub fn listen(&self) -> broadcast::Receiver<Upheaval> {
+        self.told.subscribe()
     }
 
     /// A command was sent after a key to the node that takes its slot over.
@@ -106,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slot_on_its_way_is_told_once_a_minute_until_it_has_moved() {
         let upheavals = Upheavals::new();
-        let mut heard = upheavals.told.subscribe();
+        let mut heard = upheavals.listen();
         let begun = Instant::now();
         for seconds in [0, 1, 59, 60] {
             upheavals.moving(7, begun + Duration::from_secs(seconds));

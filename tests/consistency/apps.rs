@@ -25,7 +25,8 @@ pub async fn write(run: Arc<Run>, number: u64) {
         let id = random.random_range(0..run.truth.members());
         let key = Entity::Price.key(id);
         let held: Result<Option<Vec<u8>>, _> = connection.get(&key).await;
-        if matches!(held, Ok(None)) {
+        // Now and then one renews what is there, as refresh-ahead does.
+        if matches!(held, Ok(None)) || random.random_ratio(1, 8) {
             let state = run.truth.now(Entity::Price, id);
             let mut value = run.truth.value(Entity::Price, id, state, &format!("app {number}"));
             // Usually a moment, now and then a long one.

@@ -77,7 +77,6 @@ fn chosen(names: &str, mutant: Option<Mutant>) -> Result<Vec<Fault>, String> {
 fn shows(mutant: Mutant) -> Vec<Fault> {
     match mutant {
         Mutant::M2NoWait | Mutant::M16NoWaitForRegistration => vec![Fault::CutThenKill],
-        Mutant::M6CommitFollowsMoved => vec![Fault::Migrate],
         Mutant::M7TokenSurvivesReconnect => vec![Fault::RestartInPlace],
         Mutant::M10JournalLate => vec![Fault::KillSidecar],
         Mutant::M1NoClaim

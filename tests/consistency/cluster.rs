@@ -122,6 +122,12 @@ impl Cluster {
                 return Some(format!("replica {replica} does not follow"));
             }
         }
+        for Shard { primary, .. } in &shards {
+            // Up to a second later than its replica says so, a primary counts it for `WAIT`.
+            if !self.nodes[*primary].text(&["INFO", "replication"]).await.contains("state=online") {
+                return Some(format!("node {primary} does not count its replica yet"));
+            }
+        }
         None
     }
 

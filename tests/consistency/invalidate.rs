@@ -43,7 +43,7 @@ pub enum By {
 /// A little more than a call has by itself: three sidecars, six servers and their readers share the machine.
 const DEADLINE: Duration = Duration::from_millis(400);
 /// Of the baskets' invalidations.
-const SWEPT_PERCENT: u32 = 0;
+const SWEPT_PERCENT: u32 = 2;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl By {
@@ -79,6 +79,8 @@ impl Asked {
             }
             (Entity::User, 60..80) => member_target(entity, id, known_aliases(id, old, new)),
             (Entity::User, 80..90) => Target::Keys(pb::KeysTarget { keys: vec![entity.key(id)] }),
+            // What is found by a tag needs the tag's index.
+            (Entity::User, _) if run.leeway.index_lost => member_target(entity, id, known_aliases(id, old, new)),
             (Entity::User, _) => {
                 and_all(&|other| shop(other) == shop(id));
                 Target::Tag(pb::TagTarget { tag: format!("shop:{}", shop(id)) })

@@ -53,7 +53,7 @@ pub enum Until {
 /// What a fault leaves outside of the promise, by name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Leeway {
-    /// Indexes of aliases may be lost (FLUSHALL, eviction of any key): alias keys then live to the end of their TTL.
+    /// Indexes of aliases and tags may be lost (FLUSHALL, eviction of any key): alias keys then live to the end of their TTL.
     pub index_lost: bool,
     /// A primary came back with its old disk: it is swept within this time.
     pub swept_within: Option<Duration>,

@@ -11,6 +11,7 @@ use hydrant::grpc::pb;
 use hydrant::grpc::pb::invalidate_response::State;
 use hydrant::grpc::pb::invalidate_target::Target;
 use hydrant::grpc::pb::subject_target::Who;
+use hydrant::grpc::server::Drained;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -128,7 +129,6 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
         change(&mut target);
         one(Target::Member(target))
     };
-    let soft = |request| pb::InvalidateRequest { mode: pb::InvalidateMode::Soft.into(), ..request };
     let all = |entities: &[&str]| {
         one(Target::All(pb::AllTarget { entities: entities.iter().map(|entity| (*entity).to_owned()).collect() }))
     };
@@ -183,6 +183,21 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
             "INVALID_FIELD",
             &["targets[0].member.min_version"],
         ),
+        (
+            asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
+            WRONG,
+            "INVALID_FIELD",
+            &["targets[0].member.member.entity", "targets[1].keys.keys[0]"],
+        ),
+    ];
+    all_are_refused(&door, refusals).await;
+}
+
+#[tokio::test]
+async fn keys_patterns_and_modes_that_no_entity_has_are_refused() {
+    let door = Setup::default().start().await;
+    let soft = |request| pb::InvalidateRequest { mode: pb::InvalidateMode::Soft.into(), ..request };
+    let refusals: Vec<Refusal> = vec![
         (soft(member("role", "", &[("id", "3")])), WRONG, "INVALID_FIELD", &["mode"]),
         (keys(&["order:3"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[0]"]),
         (keys(&["role:3", "{role:3}:g"]), WRONG, "FOREIGN_KEY", &["targets[0].keys.keys[1]"]),
@@ -192,12 +207,6 @@ async fn what_the_configuration_does_not_know_is_told_by_its_reason() {
         (pattern("role:["), WRONG, "INVALID_FIELD", &["targets[0].pattern.pattern"]),
         (pattern("order:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
         (pattern("hydrant:*"), WRONG, "FOREIGN_KEY", &["targets[0].pattern.pattern"]),
-        (
-            asked([member("nobody", "", &[]), keys(&["order:3"])].into_iter().flat_map(|r| r.targets).collect()),
-            WRONG,
-            "INVALID_FIELD",
-            &["targets[0].member.member.entity", "targets[1].keys.keys[0]"],
-        ),
     ];
     all_are_refused(&door, refusals).await;
 }
@@ -262,6 +271,29 @@ async fn a_job_nobody_has_is_not_found_and_an_id_nobody_can_have_is_a_mistake() 
             assert_eq!(paths.concat(), if reason == "INVALID_FIELD" { "job_id" } else { "" }, "{job_id}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_its_job_at_once_and_of_the_end_of_the_process() {
+    let door = Setup::default().start().await;
+    let mut control = door.client().await;
+    let answer = control.invalidate(pattern("role:*")).await.expect("served").into_inner();
+    let Some(State::Pending(pending)) = answer.state else { panic!("a sweep takes two passes: {answer:?}") };
+    let job_id = pending.job_id;
+    let got = control.get_job(pb::GetJobRequest { job_id: job_id.clone() }).await.expect("known").into_inner();
+    assert_eq!(got.job.expect("always given").job_id, job_id);
+    let mut watching = control.watch_job(pb::WatchJobRequest { job_id }).await.expect("known").into_inner();
+    let first = watching.message().await.expect("no error").and_then(|told| told.job).expect("at once");
+    assert_eq!((first.kind(), first.holder.as_str()), (pb::JobKind::Sweep, "pod-1"));
+    door.stop();
+    let ended = loop {
+        match watching.message().await {
+            Ok(told) => assert!(told.is_some(), "it ends with a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(told(&ended).1, "SHUTTING_DOWN");
+    assert_eq!(door.drained().await, Drained::Whole);
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ async fn a_replacement_is_projected_and_written_unless_something_newer_is_known(
     let redis = Redis::new();
     let spec = Spec { allow: vec!["id".to_owned(), "rev".to_owned()], max_bytes: 1_024, ..Spec::default() };
     let projection = Projection::new(spec).expect("a good projection");
-    let sidecar = Sidecar::new(&redis, 1, vec![Draft { projection, ..versioned() }], None);
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { projection, aliases: Vec::new(), ..versioned() }], None);
     redis.put("user:7", "old");
     let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":"7","rev":3,"ssn":1}"#, Some(3))).await.expect("done");
     is_done(&answer);

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use hydrant::domain::entity::Writers;
+use hydrant::domain::entity::{Credential, Draft, Load, Writers};
 use hydrant::domain::error::Kind;
 use hydrant::domain::outcome::Outcome;
-use hydrant::domain::removal::Upheaval;
+use hydrant::domain::removal::{Primary, Upheaval};
+use hydrant::domain::subject::{Fact, Subject};
+use hydrant::domain::template::{Params, Template};
 use hydrant::invalidate::jobs::JobState;
-use hydrant::invalidate::request::{Cause, Durability, KnownAlias, Mode, State, Target};
+use hydrant::invalidate::request::{Cause, Durability, History, KnownAlias, Mode, State, Target};
 use tokio::time::{Instant, advance, sleep};
 
 use crate::invalidate_world::{DEADLINE, Redis, Sidecar, Step, member, params, request, user};
-use crate::support::catalog::draft;
+use crate::support::catalog::{draft, subject_draft};
 use crate::support::wait::until;
 
 const BODY: &str = r#"{"id":"7","email":"a@b.c"}"#;
@@ -232,6 +234,68 @@ async fn what_the_spool_holds_is_promised_and_survives_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_registers_before_the_subject_is_buried_goes_with_it() {
+    let redis = Redis::new();
+    let own = subject_draft("own");
+    let load = own.load.clone().map(|load| Load { credential: Credential::Service, ..load });
+    let key = Template::for_key("own:{id}:{part}").expect("a good template");
+    let own = Draft { key, bind: [("id".to_owned(), Fact::User)].into(), load, ..own };
+    let sidecar = Sidecar::new(&redis, 1, vec![own], None);
+    redis.faults.now().burials = true;
+    let subject = Subject::new("7".to_owned(), None, None, Params::default()).expect("a subject");
+    let logout = vec![Target::Subject { subject, history: History::Keep }];
+    let answer = sidecar.call(Mode::Remove, logout).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+
+    sidecar.source.found("/own/7", "1");
+    let settings = sidecar.live.get();
+    let member = settings.catalog.member("own", params(&[("id", "7"), ("part", "cart")])).expect("a member");
+    assert_eq!(sidecar.fill_member(member).await, Outcome::Filled, "nobody has heard of the logout");
+    redis.faults.now().burials = false;
+    until("its end", async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded)
+        .await;
+    assert_eq!(redis.value("own:7:cart").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_hangs_leaves_time_for_the_spool() {
+    let (redis, home) = (Redis::new(), tempfile::tempdir().expect("a directory"));
+    let sidecar = Sidecar::new(&redis, 1, vec![user()], Some(home.path()));
+    sidecar.invalidate.start().await.expect("an empty spool");
+    redis.put("user:7", "old");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.hangs = Some(Step::Record);
+        wrong.keys.insert("user:7".to_owned());
+    }
+    let mut long = request(Mode::Remove, target());
+    long.until = Instant::now() + Duration::from_secs(60);
+    let answer = sidecar.invalidate.run(long).await.expect("promised");
+    assert!(matches!(answer.state, State::Pending { durability: Durability::Pod, .. }), "{:?}", answer.state);
+    redis.faults.now().keys.clear();
+    until("all of it gone", async || standing(&redis).await.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_in_place_one_sidecar_sweeps_everything() {
+    let redis = Redis::new();
+    let sidecars = [1, 2].map(|seed| Sidecar::new(&redis, seed, vec![user(), draft("order")], None));
+    for sidecar in &sidecars {
+        sidecar.invalidate.start().await.expect("no spool");
+    }
+    for key in ["user:7", "user:email:a@b.c", "order:1"] {
+        redis.put(key, "from the disk");
+    }
+    redis.put("session", "nobody's");
+    redis.tell(Upheaval::Restarted { primary: Primary { name: "one".to_owned(), run: "second".to_owned() } });
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(redis.backlog().await, 1, "one has come forward");
+    until("all of it gone", async || standing(&redis).await.is_empty() && redis.value("order:1").await.is_none()).await;
+    assert!(redis.value("session").await.is_some());
+    until("an empty journal", async || redis.backlog().await == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_that_moved_have_their_removals_repeated() {
     let redis = Redis::new();
     let sidecar = filled(&redis).await;
@@ -249,7 +313,7 @@ async fn slots_that_moved_have_their_removals_repeated() {
 #[tokio::test(start_paused = true)]
 async fn what_an_app_writes_back_is_weeded_out_and_what_a_fill_writes_stays() {
     let redis = Redis::new();
-    let shared = |entity| hydrant::domain::entity::Draft { writers: Writers::Shared, ..draft(entity) };
+    let shared = |entity| Draft { writers: Writers::Shared, ..draft(entity) };
     let sidecar = Sidecar::new(&redis, 1, vec![shared("cart"), shared("list")], None);
     redis.put("cart:1", "old");
     redis.put("list:1", "old");

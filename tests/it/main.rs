@@ -1,6 +1,7 @@
 //! The one integration binary: flows over real stores and real sources, the process as a whole, the failover table.
 //! One binary links once; `cargo test --test it <name>` runs a part of it.
 
+mod acl;
 mod commands;
 mod cookies;
 mod door;
@@ -10,6 +11,7 @@ mod door_recipe;
 mod fills;
 mod flows;
 mod invalidate;
+mod invalidate_cluster;
 mod invalidate_faults;
 mod invalidate_world;
 mod prediction;

@@ -20,7 +20,7 @@ sources:
   api: {{ http: {{ origin: "{}", timeout: 500ms, auth: {{ session: bearer }} }} }}
 entities:
   user: {{ key: "p:user:{{id}}", scope: subject, load: {{ source: api, get: "/users/{{id}}" }}, ttl: 5m, fields: {{ allow: [id, name] }} }}
-  role: {{ key: "p:role:{{id}}", scope: shared, load: {{ source: api, get: "/roles/{{id}}", credential: service }}, ttl: 60, fields: {{ allow: ["*"] }} }}
+  role: {{ key: "p:role:{{id}}", scope: shared, load: {{ source: api, get: "/roles/{{id}}", credential: service }}, ttl: 60, fields: {{ allow: ["*"] }}, tags: ["roles"] }}
   slow: {{ key: "p:slow:{{id}}", scope: shared, load: {{ source: api, get: "/slow/{{id}}", credential: service }}, ttl: 60, fields: {{ allow: ["*"] }} }}
 prehydrate: {{ always: [user] }}
 log: {{ format: json, level: "info,hydrant=debug" }}

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hydrant::domain::secret::Secret;
-use hydrant::grpc::client::invalidate::{Invalidated, Invalidation, KnownAlias, MemberTarget, Mode, Target};
+use hydrant::grpc::client::invalidate::{
+    Invalidated, Invalidation, KnownAlias, MemberTarget, Mode, Replacement, Target, Version,
+};
 use hydrant::grpc::client::job::Job;
 use hydrant::grpc::client::{Ask, AskMember, CallError, Client, Fault, Stated, Who};
 
@@ -37,6 +39,7 @@ fn stated(user: &str) -> Who {
 
 /// Fills the user 7 under both keys, two items of one kind, one of another, and the caller's own.
 async fn fill(sidecar: &Sidecar) {
+    until("redis is reached", async || sidecar.probe("/readyz").await.1.contains("store: up")).await;
     let item = |kind, id| AskMember { entity: "item".into(), params: params(&[("kind", kind), ("id", id)]) };
     let members = vec![
         AskMember { entity: "user".into(), params: params(&[("id", "7")]) },
@@ -45,8 +48,11 @@ async fn fill(sidecar: &Sidecar) {
         item("song", "1"),
     ];
     let ask = Ask { members, mode: hydrant::grpc::client::Mode::Completed, ..Ask::new(stated("7")) };
-    let answer = sidecar.client().await.prehydrate(ask).await.expect("served");
-    assert!(answer.is_settled(), "{answer:?}");
+    // A busy machine may make the store shed one; the login after it fills what is missing.
+    until("all of it is filled", async || {
+        sidecar.client().await.prehydrate(ask.clone()).await.expect("served").is_settled()
+    })
+    .await;
 }
 
 async fn invalidate(sidecar: &Sidecar, target: Target) -> Invalidated {
@@ -155,6 +161,88 @@ async fn refresh_loads_again_what_was_cached() {
     until("it is loaded again", async || keys(&server, &shop).contains(&"user:email:ada@y.org".to_owned())).await;
     assert!(server.text(&["GET", &shop.key("user:7")]).contains("Ada King"));
     assert!(!keys(&server, &shop).contains(&"user:email:ada@x.org".to_owned()));
+}
+
+#[tokio::test]
+async fn replace_writes_a_newer_value_and_drops_the_copies() {
+    let (server, shop) = (RedisServer::start().await, Shop::open("r").await);
+    let sidecar = Sidecar::start(&shop.config(&standalone(&server), "")).await;
+    fill(&sidecar).await;
+    let client = sidecar.client().await;
+    let replace = async |version, name: &str| {
+        let value = format!(r#"{{"id":"7","email":"ada@y.org","name":"{name}","version":{version},"password":"x"}}"#);
+        let replacement = Some(Replacement { value: value.into(), version: Some(Version::number(version)) });
+        let target = member(MemberTarget { replacement, ..user("7") });
+        let asked = Invalidation { mode: Mode::Replace, ..Invalidation::of(vec![target]) };
+        client.invalidate(asked).await.expect("served")
+    };
+    let newer = replace(5, "Ada King").await;
+    assert_eq!((newer.status.as_str(), newer.counts.replaced), ("DONE", 1), "{newer:?}");
+    let value = server.text(&["GET", &shop.key("user:7")]);
+    assert!(value.contains("Ada King") && !value.contains("password"), "{value}");
+    assert!(!keys(&server, &shop).contains(&"user:email:ada@x.org".to_owned()));
+    let older = replace(4, "Ada Byron").await;
+    assert_eq!((older.status.as_str(), older.counts.superseded), ("DONE", 1), "{older:?}");
+    assert!(!keys(&server, &shop).contains(&"user:7".to_owned()));
+}
+
+#[tokio::test]
+async fn below_the_oldest_version_nothing_is_cached() {
+    let (server, shop) = (RedisServer::start().await, Shop::open("m").await);
+    let sidecar = Sidecar::start(&shop.config(&standalone(&server), "")).await;
+    fill(&sidecar).await;
+    let target = member(MemberTarget { min_version: Some(Version::number(4)), ..user("7") });
+    assert_eq!(invalidate(&sidecar, target).await.status, "DONE");
+    let login = async || {
+        let members = vec![AskMember { entity: "user".into(), params: params(&[("id", "7")]) }];
+        let ask = Ask { members, mode: hydrant::grpc::client::Mode::Completed, ..Ask::new(stated("7")) };
+        sidecar.client().await.prehydrate(ask).await.expect("served")
+    };
+    // The source lags: it still answers version 3.
+    login().await;
+    assert!(!keys(&server, &shop).contains(&"user:7".to_owned()));
+    shop.origin.json("/users/*", r#"{"id":"7","email":"ada@x.org","name":"Ada","version":4}"#);
+    until("the newer one is cached", async || {
+        login().await;
+        keys(&server, &shop).contains(&"user:7".to_owned())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn soft_shortens_and_loads_again() {
+    let (server, shop) = (RedisServer::start().await, Shop::open("g").await);
+    let sidecar = Sidecar::start(&shop.config(&standalone(&server), "")).await;
+    fill(&sidecar).await;
+    shop.origin.json("/users/*", r#"{"id":"7","email":"ada@x.org","name":"Ada King","version":4}"#);
+    let soft = Invalidation { mode: Mode::Soft, ..Invalidation::of(vec![member(user("7"))]) };
+    let answer = sidecar.client().await.invalidate(soft).await.expect("served");
+    assert_eq!(answer.status, "DONE", "{answer:?}");
+    until("it is loaded again", async || server.text(&["GET", &shop.key("user:7")]).contains("Ada King")).await;
+}
+
+#[tokio::test]
+async fn a_reload_removes_what_it_makes_wrong_and_nothing_else() {
+    let (server, shop) = (RedisServer::start().await, Shop::open("e").await);
+    let config = shop.config(&standalone(&server), "fill: { claim_life: 1s }");
+    let sidecar = Sidecar::start(&config).await;
+    fill(&sidecar).await;
+    server.command(&["SET", &shop.key("userland"), "an app's own"]);
+    let narrower = config.replace("allow: [id, email, name, version]", "allow: [id, email, version]");
+    sidecar.reconfigure(&narrower);
+    until("what holds a name is gone", async || !keys(&server, &shop).contains(&"user:7".to_owned())).await;
+    until("the sweep has ended", async || sidecar.line("what the old configuration filled is gone").is_some()).await;
+    let mut left = without(&["user:7", "user:email:ada@x.org"]);
+    left.push("userland".to_owned());
+    assert_eq!(keys(&server, &shop), left);
+    fill(&sidecar).await;
+    assert!(!server.text(&["GET", &shop.key("user:7")]).contains("Ada"));
+
+    let renamed = narrower.replace("e:item:{kind}:{id}", "e:thing:{kind}:{id}");
+    sidecar.reconfigure(&renamed);
+    until("the old keys are gone", async || !keys(&server, &shop).iter().any(|key| key.starts_with("item"))).await;
+    assert!(keys(&server, &shop).contains(&"user:7".to_owned()));
+    assert_eq!(server.text(&["GET", &shop.key("userland")]), "an app's own");
 }
 
 #[tokio::test]

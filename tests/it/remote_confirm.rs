@@ -25,10 +25,9 @@ impl Pair {
     async fn start() -> Self {
         let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]).await;
         let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]).await;
-        until("a replica that follows", async || {
-            replica.text(&["INFO", "replication"]).contains("master_link_status:up")
-        })
-        .await;
+        for server in [&primary, &replica] {
+            until("replication that goes on", async || server.replicates()).await;
+        }
         Self { primary, replica }
     }
 
@@ -89,6 +88,22 @@ async fn what_replicas_have_is_confirmed_and_what_they_lack_is_not() {
     pair.replica.resume();
     until_confirmed(&rig, &k).await;
     until_confirmed(&peer, &k).await;
+}
+
+#[tokio::test]
+async fn the_first_to_ask_a_cluster_that_is_well_is_confirmed() {
+    let cluster = RedisCluster::start().await;
+    let keys: Vec<Erasure> = (0..3)
+        .map(|primary| key(cluster.key_of(primary, "first:")))
+        .map(|key| Erasure { key, has_index: false, mark: None })
+        .collect();
+    // Each has new lanes to three nodes. One of them must be confirmed; none was, where replicas are not yet counted.
+    let first = async || {
+        let rig = Rig::up(Config { replicas: 1, ..config(Mode::Cluster { seeds: cluster.seeds() }) }).await;
+        rig.store.erase(&keys).await.confirmation.await
+    };
+    let (a, b, c) = tokio::join!(first(), first(), first());
+    assert!([a, b, c].contains(&Confirmed::Yes), "{a:?} {b:?} {c:?}");
 }
 
 #[tokio::test]

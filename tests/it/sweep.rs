@@ -14,6 +14,7 @@ use hydrant::fill::settings::{Live, Settings};
 use hydrant::invalidate::metrics::Metrics;
 use hydrant::invalidate::recent::Recent;
 use hydrant::invalidate::request::Mode;
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::sweep::{Progress, Spec, Tools, run};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
@@ -45,14 +46,19 @@ fn live() -> Live {
     Live::new(Settings { catalog, switch: Switch::default(), sources: BTreeMap::new() })
 }
 
-/// What a sweep works with, and every key that it told this process to forget.
-fn tools(removal: Arc<dyn Removal>) -> (Tools, Arc<Mutex<Vec<String>>>) {
-    let forgotten: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = forgotten.clone();
-    let forget = Arc::new(move |keys: &[Key]| told.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
+type Told = Arc<Mutex<Vec<String>>>;
+
+/// What a sweep works with, and every key that it told this process to forget or to load again.
+fn tools(removal: Arc<dyn Removal>) -> (Tools, Told, Told) {
+    let (forgotten, reloaded) = (Told::default(), Told::default());
+    let (forget, reload) = (forgotten.clone(), reloaded.clone());
+    let forget = Arc::new(move |keys: &[Key]| forget.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
+    let reload = Arc::new(move |keys: Vec<Key>| reload.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
-    let tools = Tools { removal, live: live(), claim_life: CLAIM_LIFE, random: Random::from_seed(3), recent, forget };
-    (tools, forgotten)
+    let (live, random) = (live(), Random::from_seed(3));
+    let (claim_life, rates) = (CLAIM_LIFE, Rates::default());
+    let tools = Tools { removal, live, claim_life, rates, random, recent, forget, reload };
+    (tools, forgotten, reloaded)
 }
 
 fn all_of(entities: &[&str]) -> Spec {
@@ -91,7 +97,7 @@ async fn a_sweep_ends_with_a_pass_that_began_a_claims_life_after_the_request() {
         fill(&*store, &key(format!("order:{id}")), "v").await.expect("filled");
     }
     fill(&*store, &key("user:id:1"), "v").await.expect("filled");
-    let (tools, forgotten) = tools(store.clone());
+    let (tools, forgotten, _) = tools(store.clone());
     let begun = Instant::now();
     let late = key("order:late");
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
@@ -113,7 +119,7 @@ async fn a_sweep_that_is_taken_over_goes_on_with_its_second_pass() {
     let bounds = local::Config { bytes: 1 << 20, items: 1_000 };
     let store = Arc::new(MemoryStore::new(bounds, Random::from_seed(1)));
     fill(&*store, &key("order:1"), "v").await.expect("filled");
-    let (tools, _) = tools(store.clone());
+    let (tools, ..) = tools(store.clone());
     let resume = Progress { pass: 2, scanned: 7_000, ..Progress::default() };
     let begun = Instant::now();
     let ended = run(&tools, &all_of(&["order"]), Some(resume), |_| {}).await.expect("an end");
@@ -140,7 +146,7 @@ async fn what_is_left_of_a_member_leads_to_all_of_it() {
     server.command(&["MSET", "user:email:c", "3", "other:1", "v", "order:1", "v", "user:identity", "v"]);
     server.command(&["ZADD", "{user:id:1}:x", far, "user:email:a", far, "user:email:b"]);
     server.command(&["ZADD", "{user:id:3}:x", far, "user:email:c"]);
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let ended = swept(&tools, &all_like("user:id:*")).await;
     for gone in ["user:id:1", "user:email:a", "{user:id:2}:g", "user:email:c"] {
         assert!(!exists(&server, gone), "{gone}");
@@ -153,14 +159,28 @@ async fn what_is_left_of_a_member_leads_to_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_soft_sweep_shortens_and_fences() {
+async fn a_soft_sweep_shortens_and_fences_and_then_loads_again() {
     let (server, rig) = one_server().await;
     server.command(&["MSET", "soft:1", "v", "soft:2", "v", "{soft:2}:g", "c"]);
-    let (tools, _) = tools(rig.store.clone());
-    swept(&tools, &Spec { mode: Mode::Soft, ..all_of(&["soft"]) }).await;
+    let (tools, _, reloaded) = tools(rig.store.clone());
+    let ended = swept(&tools, &Spec { mode: Mode::Soft, ..all_of(&["soft"]) }).await;
     assert!(exists(&server, "soft:1") && exists(&server, "soft:2") && !exists(&server, "{soft:2}:g"));
     let left: i64 = server.text(&["PTTL", "soft:1"]).parse().expect("a number");
     assert!((1..=5_000).contains(&left), "{left} ms left");
+    assert_eq!((ended.counts.matched, ended.counts.removed), (2, 2), "each is counted once");
+    let mut reloaded = reloaded.lock().expect("sound").clone();
+    reloaded.sort();
+    assert_eq!(reloaded, ["soft:1", "soft:2"]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_refreshes_loads_again_what_was_cached() {
+    let (server, rig) = one_server().await;
+    server.command(&["MSET", "order:1", "v", "{order:2}:g", "a"]);
+    let (tools, _, reloaded) = tools(rig.store.clone());
+    swept(&tools, &Spec { mode: Mode::Refresh, ..all_of(&["order"]) }).await;
+    assert!(!exists(&server, "order:1") && !exists(&server, "{order:2}:g"));
+    assert_eq!(*reloaded.lock().expect("sound"), ["order:1"]);
 }
 
 #[tokio::test]
@@ -209,7 +229,7 @@ async fn a_cluster_is_swept_whole_though_a_primary_is_replaced() {
         let text = key.to_string();
         cluster.nodes[cluster.owner(&text)].command(&["SET", &text, "v"]);
     }
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let back = cluster.key_of(0, "order:back");
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
         between_the_passes(&mut progress).await;
@@ -231,7 +251,7 @@ async fn a_primary_that_restarts_under_a_sweep_is_swept_again() {
     let (mut server, rig) = one_server().await;
     server.command(&["MSET", "order:1", "old", "order:2", "old"]);
     server.command(&["SAVE"]);
-    let (tools, _) = tools(rig.store.clone());
+    let (tools, ..) = tools(rig.store.clone());
     let ended = swept_while(&tools, &all_of(&["order"]), async |mut progress| {
         progress.wait_for(|progress| progress.pass == 2 && progress.nodes_done == 1).await.expect("a sweep");
         server.kill();
@@ -241,4 +261,26 @@ async fn a_primary_that_restarts_under_a_sweep_is_swept_again() {
     .await;
     assert_eq!((ended.pass, ended.counts.removed), (3, 4));
     assert!(!exists(&server, "order:1") && !exists(&server, "order:2"));
+}
+
+#[tokio::test]
+async fn the_janitor_takes_out_what_ended_more_than_a_minute_ago() {
+    let (server, rig) = one_server().await;
+    let now = hydrant::domain::clock::Clock::System.unix().as_millis() as u64;
+    let (long_ago, just_now, later) = (now - 100_000, now - 30_000, now + 100_000);
+    let add = |set: &str, end: u64, member: &str| server.command(&["ZADD", set, &end.to_string(), member]);
+    for set in ["{user:id:1}:x", "hydrant:{test:3:tenant}:tag"] {
+        for number in 0..700 {
+            add(set, long_ago - number, &format!("ended:{number}"));
+        }
+        add(set, just_now, "ended just now");
+        add(set, later, "stands");
+    }
+    add("{user:id:2}:x", long_ago, "all of it");
+    add("app's own", long_ago, "not ours");
+    server.command(&["SET", "{of:another:type}:x", "v"]);
+    assert_eq!(hydrant::invalidate::janitor::round(&*rig.store).await, Ok(1_401));
+    let count = |set: &str| server.text(&["ZCARD", set]);
+    assert_eq!([count("{user:id:1}:x"), count("hydrant:{test:3:tenant}:tag"), count("app's own")], ["2", "2", "1"]);
+    assert!(!exists(&server, "{user:id:2}:x"), "an empty one goes");
 }

@@ -15,6 +15,8 @@ use crate::source::Row;
 pub struct Checker {
     members: BTreeMap<String, Member>,
     keys: BTreeMap<Vec<u8>, Watched>,
+    /// What a restart from disk has brought back, which nobody has promised to be gone before it is swept.
+    excused: BTreeMap<Vec<u8>, Data>,
     pub violations: Vec<String>,
     /// Values seen to appear.
     pub seen: u64,
@@ -29,10 +31,26 @@ struct Member {
     acknowledged: u64,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// Whoever invalidates knows of no aliases.
+    OwnKeys,
+    /// A restart loses what leads to aliases on other nodes, until a sweep has gone over them.
+    AllKeysInTheEnd,
+    AllKeys,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Always,
+    InTheEnd,
+}
+
 #[derive(Clone, Debug)]
 struct Watched {
     id: String,
     kind: Kind,
+    when: When,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +68,22 @@ const FIELD: &[u8] = b"\"version\":";
 
 impl Checker {
     /// A change was committed at the source: from now on its keys are looked at.
-    pub fn changed(&mut self, row: &Row) {
-        let watched = |kind| Watched { id: row.id.clone(), kind };
+    pub fn changed(&mut self, row: &Row, looks: Looks) {
         let own = own_key(&row.id);
-        self.keys.insert(own.sibling(Sibling::Guard), watched(Kind::Guard));
-        self.keys.insert(own.as_bytes().to_vec(), watched(Kind::Value));
-        self.keys.insert(email_key(row).as_bytes().to_vec(), watched(Kind::Value));
-        self.keys.insert(name_key(row).as_bytes().to_vec(), watched(Kind::Id));
+        let aliases_from = match looks {
+            Looks::OwnKeys => None,
+            Looks::AllKeysInTheEnd => Some(When::InTheEnd),
+            Looks::AllKeys => Some(When::Always),
+        };
+        let mut keys = vec![(own.sibling(Sibling::Guard), Kind::Guard, Some(When::Always))];
+        keys.push((own.as_bytes().to_vec(), Kind::Value, Some(When::Always)));
+        keys.push((email_key(row).as_bytes().to_vec(), Kind::Value, aliases_from));
+        keys.push((name_key(row).as_bytes().to_vec(), Kind::Id, aliases_from));
+        for (key, kind, when) in keys {
+            if let Some(when) = when {
+                self.keys.insert(key, Watched { id: row.id.clone(), kind, when });
+            }
+        }
         self.members.entry(row.id.clone()).or_default().rows.push(row.clone());
     }
 
@@ -76,11 +103,28 @@ impl Checker {
         self.keys.iter().filter(|(_, watched)| watched.id == id).map(|(key, _)| key.clone()).collect()
     }
 
+    pub fn excuse(&mut self, key: &[u8], back: Data) {
+        self.excused.insert(key.to_vec(), back);
+    }
+
     pub fn saw(&mut self, log: &mut Log, at: u64, key: &[u8], found: Option<&Data>) {
-        let Some(Data::Text(value)) = found else { return };
-        let Some(Watched { id, kind }) = self.keys.get(key).cloned() else { return };
-        let Some(member) = self.members.get(&id) else { return };
-        self.seen += 1;
+        if self.excused.get(key).is_some_and(|back| Some(back) == found) {
+            return;
+        }
+        self.excused.remove(key);
+        self.seen += u64::from(found.is_some());
+        let looks_now = self.keys.get(key).is_some_and(|watched| watched.when == When::Always);
+        if let Some(what) = looks_now.then(|| self.wrong(key, found?)).flatten() {
+            log.note(at, || format!("VIOLATION {what}"));
+            self.violations.push(what);
+        }
+    }
+
+    /// What is still wrong when all is over, whatever was excused.
+    pub fn wrong<'a>(&self, key: &[u8], found: impl Into<Option<&'a Data>>) -> Option<String> {
+        let Some(Data::Text(value)) = found.into() else { return None };
+        let Watched { id, kind, when: _ } = self.keys.get(key)?;
+        let member = self.members.get(id)?;
         let acknowledged = member.acknowledged;
         let current = || member.rows.iter().filter(|row| row.version >= acknowledged);
         let wrong = match kind {
@@ -96,13 +140,9 @@ impl Checker {
                 let gone = value != b"a" || acknowledged == 0 || current().any(|row| row.is_gone);
                 (!gone).then(|| "that there is none, although there is".to_owned())
             }
-        };
-        if let Some(wrong) = wrong {
-            let key = String::from_utf8_lossy(key);
-            let what = format!("{key}: holds {wrong}, after version {acknowledged} of {id} was acknowledged");
-            log.note(at, || format!("VIOLATION {what}"));
-            self.violations.push(what);
-        }
+        }?;
+        let key = String::from_utf8_lossy(key);
+        Some(format!("{key}: holds {wrong}, after version {acknowledged} of {id} was acknowledged"))
     }
 }
 

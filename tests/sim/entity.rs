@@ -12,8 +12,8 @@ use hydrant::domain::ttl::Ttl;
 /// Under which every user stands.
 pub const TAG: &str = "everybody";
 
-pub fn catalog() -> Catalog {
-    let entity = Entity::new(user()).expect("a good entity");
+pub fn catalog(life: Duration) -> Catalog {
+    let entity = Entity::new(user(life)).expect("a good entity");
     Catalog::new(vec![entity]).expect("templates that do not clash")
 }
 
@@ -29,7 +29,7 @@ fn key(template: &str) -> Template {
     Template::for_key(template).expect("a good template")
 }
 
-fn user() -> Draft {
+fn user(life: Duration) -> Draft {
     let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 4 * 1024, ..Spec::default() };
     let alias = |of: &str, value| Alias { name: name(of), key: key(&format!("user:{of}:{{{of}}}")), value, from: None };
     Draft {
@@ -46,7 +46,7 @@ fn user() -> Draft {
             credential: Credential::Service,
             lag: None,
         }),
-        ttl: Ttl::new(Duration::from_secs(3), 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
+        ttl: Ttl::new(life, 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
         owner: None,
         version: None,

@@ -11,6 +11,7 @@
 //!   cluster  nodes, replicas that lag, slots that move, redirects, `WAIT`
 //!   redis    one server: keys, commands, and our scripts in a real Lua
 //!   checker  the promise, looked at whenever what an app would read may have changed
+//! mutants    must be found
 //! real       holds `redis` against a real server
 //! ```
 //!
@@ -23,6 +24,8 @@ mod defects;
 mod entity;
 mod faults;
 mod log;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod net;
 mod real;
 mod redis;

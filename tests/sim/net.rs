@@ -140,7 +140,7 @@ impl Net {
 
     /// Whether the next command of the same request waits, so that another's can come between.
     fn steps_aside(&self) -> bool {
-        self.state().rng.random_ratio(1, 4)
+        self.state().rng.random_ratio(1, 3)
     }
 
     /// Returns when something can go from the sidecar to the node.

@@ -12,11 +12,12 @@ use rand::{Rng, SeedableRng};
 use redis::Value;
 use tempfile::TempDir;
 
+use crate::faults;
 use crate::redis::lua::Engine;
 use crate::redis::server::Server;
 use crate::redis::wire::Words;
-use crate::world::{self, Removes, Scenario};
-use crate::{defects, faults};
+use crate::runs::FILLS;
+use crate::world::{self, Scenario};
 
 /// Command sequences of so many commands each.
 const SEQUENCES: u64 = 40;
@@ -68,12 +69,7 @@ fn compare(seed: u64, real: &mut Connection) {
 
 /// The library as a sidecar loads it.
 fn shipped_library() -> Vec<u8> {
-    world::loaded_library(Scenario {
-        name: "library",
-        faults: faults::NONE,
-        dress: defects::none,
-        removes: Removes::Plainly,
-    })
+    world::loaded_library(Scenario { faults: faults::NONE, ..FILLS })
 }
 
 /// Keys of every type, so that commands also meet the wrong one.

@@ -31,6 +31,7 @@ use crate::cluster::EPOCH;
 use crate::entity;
 use crate::net::{Net, WayOut};
 use crate::source::Origin;
+use crate::world::Scenario;
 
 /// The longest life of one fill's attempt.
 pub const CLAIM_LIFE: Duration = Duration::from_secs(1);
@@ -50,14 +51,14 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// `dress` may put something around the store that fills use: a defect, to see that it is found.
+    /// The scenario may put something around the store that fills use: a defect, to see that it is found.
     pub fn build(
         index: usize,
         seed: u64,
         net: &Arc<Net>,
         origin: &Arc<Origin>,
         replicas: u8,
-        dress: fn(Arc<Remote>) -> Arc<dyn Store>,
+        scenario: Scenario,
     ) -> Self {
         let (tasks, deaths) = Tasks::new();
         let random = Random::from_seed(seed.wrapping_mul(1_000).wrapping_add(index as u64));
@@ -69,8 +70,8 @@ impl Sidecar {
         let fills = hydrant::fill::metrics::Metrics::register(&mut registry);
         let limits =
             hydrant::fill::Config { group: GROUP.to_owned(), claim_life: CLAIM_LIFE, in_flight_bytes: 1024 * 1024 };
-        let filler = Filler::new(dress(store.clone()), limits, random.clone(), fills);
-        let live = Live::new(settings(origin.clone()));
+        let filler = Filler::new((scenario.dress)(store.clone()), limits, random.clone(), fills);
+        let live = Live::new(settings(origin.clone(), scenario.life));
         let settings = live.get();
         let journal = RemoteJournal::new(store.clone(), random.clone()).expect("good keys");
         let hands =
@@ -83,6 +84,8 @@ impl Sidecar {
             pod: format!("pod-{index}"),
             claim_life: CLAIM_LIFE,
             spool: None,
+            rates: hydrant::invalidate::sweep::pace::Rates::default(),
+            refreshes: 16,
         };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         Self { index, store, invalidate, filler, settings, random, deaths: deaths.into(), _tasks: tasks }
@@ -154,9 +157,9 @@ fn config(seeds: Vec<Address>, replicas: u8) -> Config {
     }
 }
 
-fn settings(origin: Arc<Origin>) -> Settings {
+fn settings(origin: Arc<Origin>, life: Duration) -> Settings {
     Settings {
-        catalog: Arc::new(entity::catalog()),
+        catalog: Arc::new(entity::catalog(life)),
         switch: Switch::default(),
         sources: BTreeMap::from([(entity::name("origin"), origin as Arc<dyn Source>)]),
     }

@@ -26,6 +26,8 @@ pub struct Scenario {
     pub faults: &'static [faults::Kind],
     pub dress: fn(Arc<Remote>) -> Arc<dyn Store>,
     pub removes: Removes,
+    /// Of values: short enough to end within a run, or long enough to be there in the end.
+    pub life: Duration,
 }
 
 /// How a change is made known.
@@ -44,6 +46,8 @@ pub struct Report {
     pub seed: u64,
     /// Broken promises, and whatever else must not be.
     pub problems: Vec<String>,
+    /// The promise was broken, which is more than to end badly.
+    pub is_broken: bool,
     pub log: Vec<(u64, String)>,
     /// The part of the log that matters, as text.
     pub story: String,
@@ -70,6 +74,8 @@ impl Counts {
 const SHARDS: usize = 2;
 const SIDECARS: usize = 3;
 pub const MEMBERS: usize = 3;
+/// The life of values where it is of no interest.
+pub const LIFE: Duration = Duration::from_secs(3);
 /// Virtual time in which things go wrong.
 const STORM: Duration = Duration::from_secs(4);
 /// Virtual time in which everything must have become well again: functions that could not be loaded are tried again
@@ -85,6 +91,7 @@ pub struct World {
     pub origin: Arc<Origin>,
     pub sidecars: Vec<Sidecar>,
     pub removes: Removes,
+    pub life: Duration,
     pub ends: Instant,
 }
 
@@ -123,6 +130,7 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
         pause(CALM).await;
         problems.extend(world.end_well().await);
         let mut cluster = world.net.cluster();
+        let is_broken = !cluster.checker.violations.is_empty();
         problems.extend(cluster.checker.violations.clone());
         problems.extend(cluster.unknown.iter().map(|name| format!("the simulated Redis does not know: {name}")));
         counts.acknowledged = cluster.checker.acknowledged;
@@ -130,7 +138,7 @@ pub fn run(seed: u64, scenario: Scenario) -> Report {
         let words: Vec<String> = problems.iter().filter_map(|what| Some(what.split_once(": ")?.0.to_owned())).collect();
         let (log, story) = cluster.log.take(&words);
         counts.commands = log.len() as u64;
-        Report { seed, problems, log, story, counts }
+        Report { seed, problems, is_broken, log, story, counts }
     })
 }
 
@@ -163,10 +171,17 @@ impl World {
         let weather = weather(&mut rng);
         let net = Net::new(cluster, weather, rng.random(), tasks);
         let origin = Arc::new(Origin::new(rng.random(), rng.random_range(2..80), rng.random_range(0..100)));
-        let sidecars = (0..SIDECARS)
-            .map(|index| Sidecar::build(index, seed, &net, &origin, replicas as u8, scenario.dress))
-            .collect();
-        Self { seed, net, origin, sidecars, removes: scenario.removes, ends: Instant::now() + STORM }
+        let sidecars =
+            (0..SIDECARS).map(|index| Sidecar::build(index, seed, &net, &origin, replicas as u8, scenario)).collect();
+        Self {
+            seed,
+            net,
+            origin,
+            sidecars,
+            removes: scenario.removes,
+            life: scenario.life,
+            ends: Instant::now() + STORM,
+        }
     }
 
     pub fn rng(&self, lane: u64) -> StdRng {
@@ -212,6 +227,7 @@ impl World {
     /// When all is calm again, everything works, and what is cached is what the source has.
     async fn end_well(&self) -> Vec<String> {
         let mut problems = self.journal_is_empty().await;
+        problems.extend(self.net.cluster().what_is_wrong());
         for sidecar in self.sidecars.iter().filter(|sidecar| !self.net.is_dead(sidecar.index)) {
             problems.extend(sidecar.deaths().iter().map(|task| format!("sidecar {}: {task} has ended", sidecar.index)));
             for id in (0..MEMBERS).map(id) {
@@ -226,7 +242,8 @@ impl World {
                 if !works {
                     problems.push(format!("{key}: a fill by sidecar {} ends as {outcome:?}", sidecar.index));
                 }
-                let held = sidecar.store.read(&[key.clone()]).await.ok().and_then(|mut held| held.pop().flatten());
+                let held =
+                    sidecar.store.read(std::slice::from_ref(&key)).await.ok().and_then(|mut held| held.pop().flatten());
                 let cached = held.map(|held| version_of(&held.value));
                 if cached.is_some_and(|cached| cached != row.version || row.is_gone) {
                     problems.push(format!("{key}: cached at {cached:?} in the end, not {row:?}"));

@@ -10,12 +10,12 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use crate::checker::own_key;
+use crate::checker::{Looks, own_key};
 use crate::entity::{TAG, params};
 use crate::sidecar::Sidecar;
 use crate::source::Row;
 use crate::time::{pause, up_to};
-use crate::world::{MEMBERS, Removes, World, id};
+use crate::world::{LIFE, MEMBERS, Removes, World, id};
 
 /// Virtual time after the storm in which everything must have been acknowledged.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +51,12 @@ fn change(world: &World, id: &str) -> Row {
     let mut cluster = world.net.cluster();
     let row = world.origin.change(id);
     cluster.note(|| format!("the source has {row:?}"));
-    cluster.checker.changed(&row);
+    let looks = match world.removes {
+        Removes::Plainly | Removes::Confirmed => Looks::OwnKeys,
+        Removes::ByFlow if world.life > LIFE => Looks::AllKeysInTheEnd,
+        Removes::ByFlow => Looks::AllKeys,
+    };
+    cluster.checker.changed(&row, looks);
     row
 }
 
@@ -87,7 +92,10 @@ async fn tell(world: &World, sidecar: &Sidecar, rows: &[Row], rng: &mut StdRng) 
         Removes::Plainly => sidecar.remove(&first.id).await,
         Removes::Confirmed => sidecar.erase(&first.id).await,
         Removes::ByFlow => {
-            let target = if rows.len() > 1 { Target::Tag(TAG.to_owned()) } else { member(first, rng) };
+            let target = match rows {
+                [row] => member(row, rng),
+                _ => everybody(rng),
+            };
             let mode = if rng.random_ratio(1, 5) { Mode::Refresh } else { Mode::Remove };
             let answer = sidecar.invalidate(target, mode).await;
             world.net.cluster().note(|| match &answer {
@@ -113,6 +121,15 @@ async fn follow(world: &World, sidecar: &Sidecar, job: &JobId) -> Told {
         Ok(_) => Told::Pending(job.clone()),
         Err(error) if error.kind == Kind::UnknownJob => Told::Refused,
         Err(_) => Told::Pending(job.clone()),
+    }
+}
+
+/// All members, found by their tag or by going through all keys.
+fn everybody(rng: &mut StdRng) -> Target {
+    match rng.random_range(0..4) {
+        0 => Target::All { entities: vec!["user".to_owned()] },
+        1 => Target::All { entities: Vec::new() },
+        _ => Target::Tag(TAG.to_owned()),
     }
 }
 

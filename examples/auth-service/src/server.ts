@@ -1,6 +1,7 @@
 /** The routes, on Node's own HTTP server. */
 import { createServer, type IncomingMessage } from 'node:http';
 import { queryOne } from './config/database.js';
+import { isConnected } from './config/hydrant.js';
 import { OAuthRepository } from './repositories/oauth.repository.js';
 import { ProfileRepository } from './repositories/profile.repository.js';
 import { SessionRepository } from './repositories/session.repository.js';
@@ -68,7 +69,7 @@ const ROUTES: [method: string, path: RegExp, route: (call: Call) => Promise<Answ
   ['GET', /^\/internal\/profiles\/([\w-]+)$/, internal(async ({ params }) => (await profiles.load(params[0]!)) ?? 404)],
   ['GET', /^\/internal\/sessions\/current$/, async ({ token }) => (await sessions.load(token)) ?? 404],
   ['DELETE', /^\/internal\/sessions$/, internal(async () => ({ job: await sessions.deleteAll() }))],
-  ['GET', /^\/internal\/cache$/, internal(async () => cacheService.metrics())],
+  ['GET', /^\/internal\/cache$/, internal(async () => ({ ...cacheService.metrics(), hydrant: isConnected() }))],
 ];
 
 const server = createServer(async (request, response) => {
@@ -96,5 +97,6 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   return bytes ? JSON.parse(Buffer.concat(parts).toString()) : {};
 }
 
+isConnected();
 server.listen(Number(process.env.PORT || 3001), '127.0.0.1');
 process.on('SIGTERM', () => process.exit(0));

@@ -19,6 +19,7 @@ class Hydrant:
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
         self.channel = grpc.aio.insecure_channel(self.address, options=options)
         self.calls = CacheControlServiceStub(self.channel)
+        self.is_connected()  # which also connects, so that the first login does not wait for that
 
     async def close(self) -> None:
         await self.channel.close()
@@ -27,7 +28,7 @@ class Hydrant:
         """This user is about to be read. Answered once it is queued, about a millisecond."""
         request = prehydrate_pb2.PrehydrateRequest(subject=subject_pb2.Subject(user_id=str(user_id)))
         try:
-            await self.calls.Prehydrate(request, timeout=0.2)
+            await self.calls.Prehydrate(request, timeout=1)
         except grpc.aio.AioRpcError as error:
             log.warning("prehydrate: %s: %s", error.code().name, error.details())
 
@@ -44,7 +45,7 @@ class Hydrant:
             targets=[invalidate_pb2.InvalidateTarget(member=target)], reason=reason
         )
         try:
-            answer = await self.calls.Invalidate(request, timeout=0.5)
+            answer = await self.calls.Invalidate(request, timeout=1)
         except grpc.aio.AioRpcError as error:
             log.warning("invalidate: %s: %s", error.code().name, error.details())
             return "unheard"

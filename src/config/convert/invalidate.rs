@@ -1,14 +1,15 @@
-//! `invalidate`: where invalidations wait while Redis is away.
+//! `invalidate`: how fast, and where invalidations wait while Redis is away.
 
 use super::Context;
-use crate::config::file::invalidate::{Invalidate, Spool};
+use crate::config::file::invalidate::{Invalidate, Spool, Sweep};
 use crate::domain::entity::Name;
+use crate::invalidate::sweep::pace::Rates;
 use crate::{fill, invalidate};
 
 impl Context<'_> {
     /// The pod's name is not in the file; who starts the process knows it.
     pub fn invalidate(&mut self, group: Option<&Name>, fill: Option<&fill::Config>) -> Option<invalidate::Config> {
-        let Invalidate { spool } = self.take(&["invalidate"])?;
+        let Invalidate { spool, sweep: Sweep { scan, remove }, refreshes } = self.take(&["invalidate"])?;
         if let Some(spool) = &spool
             && !spool.directory.is_absolute()
         {
@@ -25,6 +26,8 @@ impl Context<'_> {
             group: group?.as_str().to_owned(),
             pod: String::new(),
             claim_life: fill?.claim_life,
+            rates: Rates { looked: scan, removed: remove },
+            refreshes,
             spool,
         })
     }

@@ -6,13 +6,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::value::Size;
+use crate::invalidate::sweep::pace::Rates;
 
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Invalidate {
     /// Where invalidations wait on this pod's disk while Redis is away; a restart loses none of them. Left out: an
     /// invalidation that reaches no Redis is refused as `UNAVAILABLE`.
     pub spool: Option<Spool>,
+    /// How fast Redis is scanned for a pattern, or for all.
+    pub sweep: Sweep,
+    /// Members loaded again at once after `REFRESH` and `SOFT`, beside everything else that is filled.
+    #[schemars(range(min = 1, max = 4096))]
+    pub refreshes: usize,
 }
 
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -30,6 +36,30 @@ pub struct Spool {
     #[serde(default = "files")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub files: usize,
+}
+
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// Keys looked at in a second, on each primary.
+    #[schemars(range(min = 100, max = 10_000_000))]
+    pub scan: u32,
+    /// Keys removed in a second, on each primary: what the sources can load again as fast.
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub remove: u32,
+}
+
+impl Default for Invalidate {
+    fn default() -> Self {
+        Self { spool: None, sweep: Sweep::default(), refreshes: 16 }
+    }
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        let Rates { looked, removed } = Rates::default();
+        Self { scan: looked, remove: removed }
+    }
 }
 
 fn bytes() -> Size {

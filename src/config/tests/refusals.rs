@@ -55,6 +55,16 @@ fn the_top_level() {
             "store: memory\ninvalidate: { spool: { directory: /s, files: 0 } }",
             "invalidate.spool.files: `0` is out of range, 1 to 1000000",
         ),
+        (
+            "store: memory",
+            "store: memory\ninvalidate: { sweep: { scan: 1 } }",
+            "invalidate.sweep.scan: `1` is out of range, 100 to 10000000",
+        ),
+        (
+            "store: memory",
+            "store: memory\ninvalidate: { refreshes: 0 }",
+            "invalidate.refreshes: `0` is out of range, 1 to 4096",
+        ),
         ("store: memory", "store: memory\nfill: 7", "fill: a section is expected here"),
         ("store: memory", "store: memory\nenabled: { all: maybe }", "enabled.all: `maybe` is neither true nor false"),
         ("store: memory", "store: memory\nenabled: { percent: 101 }", "enabled.percent: `101` is not a percentage"),

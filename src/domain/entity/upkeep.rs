@@ -11,8 +11,9 @@ use crate::domain::store::Rules;
 use crate::domain::subject::Fact;
 use crate::domain::template::{Params, Template};
 
-/// The last sweep over a key that apps write as well comes 2 s after its invalidation; a node may be away meanwhile.
-const SWEPT_WITHIN: Duration = Duration::from_secs(12);
+/// The last sweep over a key that apps write as well comes 2 s after its invalidation; a node may be away meanwhile, and
+/// come and go. Without its mark a stale value could not be told from others any more, and would stay for its whole life.
+const SWEPT_WITHIN: Duration = Duration::from_secs(60);
 /// A floor has to outlast whatever may still bring an older value: a fill in flight, a message that was held up.
 const FLOOR_STANDS: Duration = Duration::from_secs(600);
 

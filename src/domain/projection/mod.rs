@@ -45,6 +45,8 @@ pub struct Projection {
     never: Never,
     trust: Paths,
     max_bytes: usize,
+    /// As it was written, to be compared with another.
+    spec: Spec,
 }
 
 /// Something wrong with a `Spec`: the field of it, and why.
@@ -116,7 +118,7 @@ impl Projection {
             blame("max_bytes", "a value of no bytes cannot be kept".to_owned());
         }
         if problems.is_empty() {
-            Ok(Self { body, allow, never, trust, max_bytes: spec.max_bytes })
+            Ok(Self { body, allow, never, trust, max_bytes: spec.max_bytes, spec })
         } else {
             Err(problems)
         }
@@ -134,6 +136,21 @@ impl Projection {
         };
         let at = place.names().try_fold(self.allow.clone(), |paths, name| below(&paths, name));
         at.is_some_and(|paths| paths.is_whole())
+    }
+
+    /// Whether a value that was kept by the other may hold what this one would not keep. In doubt it may.
+    pub fn narrows(&self, before: &Self) -> bool {
+        let (now, before) = (&self.spec, &before.spec);
+        let all = now.allow.iter().any(|path| path == "*");
+        let covers = |path: &String| {
+            now.allow
+                .iter()
+                .any(|kept| path.strip_prefix(kept.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.')))
+        };
+        now.body != before.body
+            || !(all || before.allow.iter().all(covers))
+            || !now.never.iter().all(|name| before.never.contains(name))
+            || !before.trust.iter().all(|path| now.trust.contains(path))
     }
 
     /// How much of an answer is read: what is kept may be a small part of it.

@@ -5,8 +5,8 @@ use prost_types::Timestamp;
 use crate::domain::error::Kind;
 use crate::domain::pseudonym::Pseudonym;
 use crate::grpc::{pb, status};
-use crate::prehydrate::access::{Access, Accesses, Fate, Found, Refused, What};
-use crate::prehydrate::request::MemberRef;
+use crate::prehydrate::access::{Access, Accesses, Fate, Refused, What};
+use crate::prehydrate::request::{Found, MemberRef};
 
 /// The limits of `record.proto` and `member.proto`.
 const MAX_ACCESSES: usize = 256;

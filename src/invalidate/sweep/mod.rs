@@ -9,7 +9,7 @@
 //! makes it one more: a key may have stood on the side that was looked at already.
 
 mod aim;
-mod pace;
+pub mod pace;
 mod pass;
 
 use std::collections::BTreeSet;
@@ -22,6 +22,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::domain::entity::Name;
+use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::random::{Nonce, Random};
 use crate::domain::removal::{Erasure, Removal, Upheaval};
@@ -29,11 +30,14 @@ use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
+use crate::invalidate::sweep::pace::Rates;
 
 /// The store looks around when a primary has been gone through; what it finds has arrived after this.
 const NEWS: Duration = Duration::from_secs(1);
 /// While nothing happens: well within what those who look after the journal call silence.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// Keys that are loaded again after a sweep: as many as may wait for that. What is over it is loaded when it is asked for.
+const RELOADED: usize = 4_096;
 /// What "of late" means for the rate.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
@@ -74,12 +78,17 @@ pub struct Tools {
     pub live: Live,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
+    pub rates: Rates,
     pub random: Random,
     /// For what is removed from slots that are on their way.
     pub recent: Recent,
     /// Told of every key that was removed, for what this process remembers of it.
     pub forget: crate::invalidate::Forget,
+    pub reload: Reload,
 }
+
+/// Loads again what was cached, under the flow's budget.
+pub type Reload = Arc<dyn Fn(Vec<Key>) + Send + Sync>;
 
 /// Carries a sweep to its end, from where `resume` says that it was. Answers how it ended; an error leaves it to be
 /// taken up again from what was reported last.
@@ -95,7 +104,7 @@ pub async fn run(
     let pattern = aim::pattern(spec, &tools.live.get().catalog);
     let upheavals = Mutex::new(tools.removal.upheavals());
     let (moving, nonce) = (Mutex::default(), tools.random.nonce());
-    let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0 });
+    let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
     let sweep = Sweep { tools, spec, nonce, pattern, upheavals, moving, shared, report };
     if sweep.progress().pass == 0 {
         sweep.begin_pass();
@@ -112,6 +121,8 @@ pub async fn run(
         // What moved while the pass went on may have been missed on either side.
         sleep(NEWS).await;
         if sweep.hear() == Heard::Quiet {
+            // Not sooner: the next pass would remove it again.
+            (tools.reload)(std::mem::take(&mut lock(&sweep.shared).cached));
             return Ok(sweep.progress());
         }
         tracing::info!("redis has changed under a sweep, which passes once more");
@@ -137,6 +148,8 @@ struct Shared {
     /// Since when so many were looked at, for the rate.
     since: Instant,
     looked_at: u64,
+    /// What had a value, where that is to be loaded again.
+    cached: Vec<Key>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +195,15 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             progress.scanned += u64::from(keys);
             progress.rate = rate.unwrap_or(progress.rate);
         });
+    }
+
+    /// It had a value, and is gone or shortened.
+    fn removed(&self, key: &Key) {
+        self.tell(|progress| progress.counts.removed += 1);
+        let mut shared = lock(&self.shared);
+        if matches!(self.spec.mode, Mode::Refresh | Mode::Soft) && shared.cached.len() < RELOADED {
+            shared.cached.push(key.clone());
+        }
     }
 
     /// Waits, and shows meanwhile that somebody is at it.

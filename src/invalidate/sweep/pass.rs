@@ -62,7 +62,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
 
     /// Answers whether it was gone through; if not it is no primary any more, or in another life.
     async fn primary(&self, primary: &Primary) -> Result<bool, StoreError> {
-        let (mut pace, mut cursor) = (Pace::new(), Some(0));
+        let (mut pace, mut cursor) = (Pace::new(self.tools.rates), Some(0));
         while let Some(from) = cursor {
             pace.look().await;
             let (pattern, count) = (self.pattern.as_str(), LOOKED_AT_ONCE);
@@ -89,6 +89,9 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
     async fn remove(&self, chunk: &[(Key, Met)]) -> Result<(), StoreError> {
         let catalog = self.tools.live.get().catalog.clone();
         self.tell(|progress| {
+            if self.has_counted(progress.pass) {
+                return;
+            }
             for (key, _) in chunk.iter().filter(|(_, met)| *met == Met::Value) {
                 progress.counts.matched += 1;
                 if progress.sample.len() < MAX_SAMPLE {
@@ -125,10 +128,17 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         Ok(())
     }
 
+    /// What is softened stays, so that later passes meet it again.
+    fn has_counted(&self, pass: u32) -> bool {
+        self.spec.mode == Mode::Soft && pass > 1
+    }
+
     async fn soften(&self, key: &Key, grace: Duration) -> Result<(), StoreError> {
         (self.tools.forget)(std::slice::from_ref(key));
         let softened = self.patiently(|| self.tools.removal.soften(key, grace), || false).await?;
-        self.tell(|progress| progress.counts.removed += u64::from(softened.unwrap_or(false)));
+        if softened == Some(true) && !self.has_counted(self.progress().pass) {
+            self.removed(key);
+        }
         Ok(())
     }
 
@@ -152,10 +162,10 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             for (erasure, answer) in left.into_iter().zip(answers) {
                 match answer {
                     Ok(Gone { held, fenced, aliases: named }) => {
-                        self.tell(|progress| {
-                            progress.counts.removed += u64::from(held);
-                            progress.counts.fenced += u64::from(fenced);
-                        });
+                        if held {
+                            self.removed(&erasure.key);
+                        }
+                        self.tell(|progress| progress.counts.fenced += u64::from(fenced));
                         aliases.extend(named.into_iter().map(|key| (key, ())));
                         if confirmed == Confirmed::Short {
                             next.push(erasure);

@@ -115,6 +115,7 @@ fn what_the_configuration_has_no_more_is_no_candidate() {
 /// From the third of their visits on a plan should be right four times of five; when three habits change, five visits
 /// later it should be so again.
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what docs/prediction.md quotes")]
 fn plans_learn_habits_within_ten_logins_and_follow_a_change_within_five() {
     let names: Vec<String> = (0..40).map(|number| format!("thing{number}")).collect();
     let catalog = catalog(&names.iter().map(String::as_str).collect::<Vec<_>>());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
+use crate::node::NODE_TIMEOUT;
 use crate::run::{Leeway, Run, Way};
 use crate::stage::{CLAIM_LIFE, Stage};
 
@@ -111,14 +112,18 @@ impl Fault {
                 | Self::Failover
                 | Self::RestartInPlace
         );
-        let takes_over =
-            fails_over || matches!(self, Self::StopSidecar | Self::KillSidecar | Self::DebugSleep | Self::RedisAway);
+        let takes_over = fails_over || matches!(self, Self::StopSidecar | Self::KillSidecar | Self::DebugSleep);
         Leeway {
             index_lost: self == Self::FlushAll || matches!(self, Self::Evict(policy) if policy.starts_with("allkeys")),
             // Two passes, a claim's life apart, and the time to notice.
             swept_within: (self == Self::RestartInPlace).then_some(CLAIM_LIFE * 2 + Duration::from_secs(4)),
             unreplicated: way == Way::App && fails_over,
-            sweep_late: if takes_over { Duration::from_secs(8) } else { Duration::ZERO },
+            sweep_late: match self {
+                // Nobody can sweep what nobody reaches, and it may be away twice in a row.
+                Self::RedisAway => NODE_TIMEOUT * 8,
+                _ if takes_over => Duration::from_secs(8),
+                _ => Duration::ZERO,
+            },
         }
     }
 

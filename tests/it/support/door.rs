@@ -23,6 +23,7 @@ use hydrant::grpc::pb::cache_control_service_client::CacheControlServiceClient;
 use hydrant::grpc::server::{Door, Drained, serve};
 use hydrant::grpc::service::Services;
 use hydrant::grpc::{Config, Limits};
+use hydrant::invalidate::sweep::pace::Rates;
 use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
 use hydrant::local::habits::MemoryHabits;
@@ -120,7 +121,14 @@ async fn flows(
         let (live, tasks, random) = (live.clone(), tasks.clone(), random.clone());
         let means = Means { live, tasks, clock: Clock::System, random, metrics };
         let claim_life = Duration::from_secs(10);
-        let config = invalidate::Config { group: "test".into(), pod: "pod-1".into(), claim_life, spool: None };
+        let config = invalidate::Config {
+            group: "test".into(),
+            pod: "pod-1".into(),
+            claim_life,
+            rates: Rates::default(),
+            refreshes: 16,
+            spool: None,
+        };
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
     invalidate.start().await.expect("there is no spool");

@@ -150,6 +150,16 @@ impl RedisServer {
         lines.concat()
     }
 
+    /// It follows its primary, or its replica follows it. A primary counts a replica for `WAIT` only when that has
+    /// acknowledged something, up to a second after the replica says that its link is up.
+    pub fn replicates(&self) -> bool {
+        let info = self.text(&["INFO", "replication"]);
+        match info.contains("role:master") {
+            true => info.contains("state=online"),
+            false => info.contains("master_link_status:up"),
+        }
+    }
+
     pub async fn wait_until_up(&self) {
         until("a server that answers PING", async || self.try_command(&["PING"]).is_ok()).await;
     }
@@ -271,17 +281,13 @@ impl RedisCluster {
         (RedisServer::spawn(&args, None, certs), bus)
     }
 
-    /// Every node says that the cluster is up, sees three primaries in charge, and replicas follow.
+    /// Every node says that the cluster is up, sees three primaries in charge, and their replicas follow and are counted.
     pub async fn wait_until_well(&self) {
         for node in &self.nodes {
             until("a cluster that is up", async || node.text(&["CLUSTER", "INFO"]).contains("cluster_state:ok")).await;
         }
-        for node in &self.nodes[PRIMARIES..] {
-            until("a replica that follows", async || {
-                let info = node.text(&["INFO", "replication"]);
-                info.contains("role:master") || info.contains("master_link_status:up")
-            })
-            .await;
+        for node in &self.nodes {
+            until("replication that goes on", async || node.replicates()).await;
         }
         for node in &self.nodes {
             until("a replica for every primary", async || {
@@ -338,10 +344,9 @@ impl SentinelGroup {
             servers: vec![primary, replica],
             sentinels: (0..3).map(|_| RedisServer::spawn(&[&["--sentinel"], tls].concat(), None, certs)).collect(),
         };
-        until("a replica that follows", async || {
-            group.servers[1].text(&["INFO", "replication"]).contains("master_link_status:up")
-        })
-        .await;
+        for server in &group.servers {
+            until("replication that goes on", async || server.replicates()).await;
+        }
         for sentinel in &group.sentinels {
             sentinel.wait_until_up().await;
             sentinel.command(&["SENTINEL", "MONITOR", "main", "127.0.0.1", &port, "2"]);

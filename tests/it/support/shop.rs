@@ -19,7 +19,7 @@ impl Shop {
         Self { origin, prefix: prefix.to_owned() }
     }
 
-    /// `user` has an alias, `item` a tag, `mine` is the subject's own.
+    /// `user` has an alias, a version and a grace, `item` a tag, `mine` is the subject's own.
     pub fn config(&self, store: &str, more: &str) -> String {
         let (prefix, url) = (&self.prefix, self.origin.url());
         format!(
@@ -36,6 +36,8 @@ entities:
     load: {{ source: api, get: "/users/{{id}}", credential: service }}
     ttl: 5m
     fields: {{ allow: [id, email, name, version] }}
+    version: {{ number: $.version }}
+    soft: 60s
   item:
     key: "{prefix}:item:{{kind}}:{{id}}"
     scope: shared

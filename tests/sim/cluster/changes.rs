@@ -61,6 +61,11 @@ impl Cluster {
         for replica in self.replicas_of(index) {
             self.follow_anew(replica, index, now + 20);
         }
+        for key in self.checker.watched().into_iter().filter(|key| self.truth.owner(slot_of(key)) == index) {
+            if let Some(back) = self.read(&key).cloned() {
+                self.checker.excuse(&key, back);
+            }
+        }
         self.look_at_all();
     }
 

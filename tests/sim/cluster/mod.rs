@@ -289,6 +289,13 @@ impl Cluster {
         self.look_at(&keys);
     }
 
+    /// What an app would read now although it must not, whatever was excused.
+    pub fn what_is_wrong(&mut self) -> Vec<String> {
+        self.settle();
+        let keys = self.checker.watched();
+        keys.iter().filter_map(|key| self.checker.wrong(key, self.read(key))).collect()
+    }
+
     /// Shows the checker what an app would now read at these keys.
     fn look_at(&mut self, keys: &[Vec<u8>]) {
         for key in keys {

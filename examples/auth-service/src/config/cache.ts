@@ -24,7 +24,7 @@ export const redis = new Redis({
   // While Redis is away a request goes to the database at once; it does not queue up for a cache.
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  commandTimeout: 250,
+  commandTimeout: 500,
 });
 
 redis.on('error', (error) => console.error('redis:', error.message));

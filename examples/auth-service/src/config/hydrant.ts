@@ -47,14 +47,17 @@ const client = new CacheControlService(
   { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1000 },
 );
 
+/** Asked at the start, it also connects, so that the first login does not wait for that. */
+export const isConnected = () => client.getChannel().getConnectivityState(true) === grpc.connectivityState.READY;
+
 /** This user is about to be read. Answered once it is queued, and never a reason to fail a login. */
 export function prehydrate(userId: string, sessionToken: string): void {
   const request = { subject: { userId, sessionToken } };
-  call('Prehydrate', request, 200).catch((error) => console.warn('prehydrate:', error.message));
+  call('Prehydrate', request, 1000).catch((error) => console.warn('prehydrate:', error.message));
 }
 
 export function invalidate(targets: Target[], mode: 'REMOVE' | 'REPLACE', reason: string): Promise<Invalidated> {
-  return call<Invalidated>('Invalidate', { targets, mode: `INVALIDATE_MODE_${mode}`, reason }, 500);
+  return call<Invalidated>('Invalidate', { targets, mode: `INVALIDATE_MODE_${mode}`, reason }, 1000);
 }
 
 /** Waits for what could not be finished at once: a pattern, for which Redis is scanned. */

@@ -1,5 +1,7 @@
 /** What the checks look through: the service's API, all of Redis, and the queries that Postgres has counted. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import pg from 'pg';
@@ -67,23 +69,22 @@ export async function queriesOf(act: () => Promise<unknown>): Promise<number> {
 
 /** The commands that the app sends to Redis meanwhile; Hydrant's and our own are left out. */
 export async function commandsOf(act: () => Promise<unknown>): Promise<string[]> {
-  const monitor = await redis.monitor();
-  const seen: { source: string; command: string }[] = [];
-  let ended = () => {};
-  const end = new Promise<void>((resolve) => (ended = resolve));
-  monitor.on('monitor', (_time: string, command: string[], source: string) => {
-    if (command[0]?.toLowerCase() === 'echo') return ended();
-    seen.push({ source, command: command.join(' ') });
-  });
+  const socket = connect({ host: '127.0.0.1', port: Number(env.REDIS_PORT) });
+  const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+  socket.write(`AUTH ${env.REDIS_PASSWORD}\r\nMONITOR\r\n`);
+  await lines.next();
+  await lines.next();
   await act();
   await redis.echo('the end');
-  await end;
-  monitor.disconnect();
   const clients = String(await redis.call('CLIENT', 'LIST')).split('\n');
-  const theirs = clients
-    .filter((client) => client.includes(' name=auth-service '))
-    .map((client) => / addr=(\S+)/.exec(client)![1]);
-  return seen.filter(({ source }) => theirs.includes(source)).map(({ command }) => command);
+  const theirs = clients.filter((c) => c.includes(' name=auth-service ')).map((c) => / addr=(\S+)/.exec(c)![1]);
+  const seen: string[] = [];
+  for (let line = ''; !line.endsWith('"echo" "the end"'); line = (await lines.next()).value) {
+    const [, source, command] = /^\+\S+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? [];
+    if (command && theirs.includes(source)) seen.push(command);
+  }
+  socket.destroy();
+  return seen;
 }
 
 /** Every byte there is in Redis, Hydrant's own keys included, as text of one character for each byte. */
@@ -109,7 +110,7 @@ function flat(reply: unknown): string {
   return reply && typeof reply === 'object' ? Object.entries(reply).flat().map(flat).join(' ') : String(reply);
 }
 
-export async function eventually(condition: () => Promise<boolean>, seconds = 5): Promise<boolean> {
+export async function eventually(condition: () => Promise<boolean>, seconds = 10): Promise<boolean> {
   const end = Date.now() + seconds * 1000;
   while (!(await condition())) {
     if (Date.now() > end) return false;

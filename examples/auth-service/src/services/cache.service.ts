@@ -65,6 +65,7 @@ export class CacheService implements ICacheService {
     const lookups = this.counts.hits + this.counts.misses;
     return {
       ...this.counts,
+      redis: redis.status,
       hitRate: this.counts.hits / (lookups || 1),
       avgLatency: this.milliseconds / (lookups || 1),
     };
