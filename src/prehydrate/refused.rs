@@ -45,7 +45,7 @@ impl Prehydrate {
     /// Says what became of one item of a plan, and where that is a refused session, ends the plan.
     pub(super) async fn settle(&self, work: &Work, at: usize, resource: Resource) {
         if resource.is_session_refused && work.session.refuse() {
-            let own = work.run.unsettled_or_filled(|member| is_own(member));
+            let own = work.run.unsettled_or_filled(is_own);
             tracing::debug!(items = own.len(), "a source refused the session: the plan is stopped");
             (self.withdraw)(own.iter().map(|(_, member)| member.clone()).collect(), work.login.trace).await;
             own.into_iter().for_each(|(at, member)| work.run.settle(at, denied(member)));
