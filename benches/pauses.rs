@@ -2,7 +2,12 @@
 //! hundred thousand. Beside them the same by the two commands that one is tempted to use, `KEYS` and one `DEL` of
 //! everything. `cargo bench --bench pauses`.
 
-#![expect(clippy::print_stdout, reason = "a bench reports on its standard output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a bench reports on its standard output, and measures real time on real threads"
+)]
 
 mod support;
 
@@ -54,6 +59,7 @@ fn main() {
     let store = runtime.block_on(async { connect(&redis, &tasks).await });
 
     fill(&redis, "other:", keys);
+    // tidy: waits because the pauses of another client are measured over real time
     let mut seen = vec![watch(&redis, "nothing", || thread::sleep(Duration::from_secs(3)))];
     fill(&redis, "order:", found);
     seen.push(watch(&redis, "a sweep", || runtime.block_on(sweep(&store))));
@@ -159,6 +165,7 @@ fn watch(redis: &Redis, what: &'static str, work: impl FnOnce()) -> Seen {
                 let asked = Instant::now();
                 redis::cmd("GET").arg("small").exec(&mut connection).expect("answered");
                 waits.push(asked.elapsed());
+                // tidy: waits because the pauses of another client are measured over real time
                 thread::sleep(Duration::from_micros(200));
             }
             waits

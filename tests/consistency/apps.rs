@@ -11,7 +11,7 @@ use redis::AsyncCommands;
 use tokio::time::sleep;
 
 use crate::run::Run;
-use crate::truth::Entity;
+use crate::truth::{Entity, PRICES};
 
 /// As long as Hydrant's own values of that entity.
 const TTL_SECONDS: u64 = 120;
@@ -22,15 +22,15 @@ pub async fn write(run: Arc<Run>, number: u64) {
     let mut random = StdRng::seed_from_u64(run.seed ^ (0xa99 << 16) ^ number);
     let mut connection = run.ordinary_client().await;
     while !run.is_over() {
-        let id = random.random_range(0..run.truth.members());
+        let id = random.random_range(0..PRICES);
         let key = Entity::Price.key(id);
         let held: Result<Option<Vec<u8>>, _> = connection.get(&key).await;
         // Now and then one renews what is there, as refresh-ahead does.
         if matches!(held, Ok(None)) || random.random_ratio(1, 8) {
             let state = run.truth.now(Entity::Price, id);
             let mut value = run.truth.value(Entity::Price, id, state, &format!("app {number}"));
-            // Usually a moment, now and then a long one.
-            let longest = if random.random_ratio(1, 5) { LONGEST_THOUGHT_MS } else { 30 };
+            // Mostly a moment, often a long one.
+            let longest = if random.random_ratio(2, 5) { LONGEST_THOUGHT_MS } else { 30 };
             // tidy: waits because an application that thinks between reading and writing is the point
             sleep(Duration::from_millis(random.random_range(0..=longest))).await;
             value["app_wrote_ms"] = (run.truth.started.elapsed().as_millis() as u64).into();

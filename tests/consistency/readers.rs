@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::run::{Read, Run};
-use crate::truth::{Entity, Found, alias_keys};
+use crate::truth::{Entity, Found, PRICES, alias_keys};
 
 /// Reads that are under way together, as in an application with many requests.
 const TOGETHER: usize = 8;
@@ -60,7 +60,10 @@ fn aim(run: &Run, random: &mut StdRng) -> Aim {
             Aim { entity: Entity::User, id, key, epoch: Some(epoch), counts: epoch == now }
         }
         75..85 => plain(Entity::Basket),
-        85..95 => plain(Entity::Price),
+        85..95 => {
+            let id = id % PRICES;
+            Aim { entity: Entity::Price, id, key: Entity::Price.key(id), epoch: None, counts: true }
+        }
         _ => plain(Entity::Note),
     }
 }

@@ -54,6 +54,8 @@ struct Member {
     acked: VecDeque<(State, Instant)>,
 }
 
+/// Few prices, so that applications and invalidations meet at them all the time.
+pub const PRICES: usize = 12;
 /// Changes of one member that are remembered: more than it sees within a value's life.
 const REMEMBERED: usize = 512;
 

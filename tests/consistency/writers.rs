@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::invalidate::{Asked, By, Told, follow, invalidate};
 use crate::run::Run;
-use crate::truth::{Entity, State};
+use crate::truth::{Entity, PRICES, State};
 
 /// Jobs that one writer follows at a time; of those beyond, only the end of the run tells whether they were finished.
 const FOLLOWED: usize = 64;
@@ -52,13 +52,14 @@ pub async fn write(run: Arc<Run>, number: u64) -> usize {
 
 /// Changes something at the source, and says what has to be invalidated for it.
 fn change(run: &Run, random: &mut StdRng) -> Asked {
-    let id = random.random_range(0..run.truth.members());
     let entity = match random.random_range(0..100) {
         0..74 => Entity::User,
         74..82 => Entity::Basket,
         82..92 => Entity::Price,
         _ => Entity::Note,
     };
+    let members = if entity == Entity::Price { PRICES } else { run.truth.members() };
+    let id = random.random_range(0..members);
     let renames = entity == Entity::User && random.random_bool(0.3);
     let (old, new) = run.truth.change(entity, id, renames);
     Asked::draw(run, entity, id, old, new, random)

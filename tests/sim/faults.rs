@@ -82,13 +82,16 @@ pub const MILD: &[Kind] = &[
     Kind::Crash,
 ];
 
+/// So many kinds or more are too many for one run.
+const FEW: usize = 3;
+
 /// One fault after the other until the time is over; then everything is mended.
 pub async fn storm(world: &World, kinds: &[Kind]) {
     let mut rng = world.rng(1_000);
     // Each run has a few kinds of its own, so that they meet in many ways, and some runs have hardly any: where little
     // fails, much happens.
     let share = [0.1, 0.3, 0.6][rng.random_range(0..3)];
-    let chosen: Vec<Kind> = kinds.iter().copied().filter(|_| rng.random_bool(share)).collect();
+    let chosen: Vec<Kind> = kinds.iter().copied().filter(|_| kinds.len() < FEW || rng.random_bool(share)).collect();
     while Instant::now() < world.ends {
         pause(Duration::from_millis(rng.random_range(20..500))).await;
         if let Some(kind) = (!chosen.is_empty()).then(|| chosen[rng.random_range(0..chosen.len())]) {
@@ -155,12 +158,26 @@ async fn befall(world: &World, kind: Kind, rng: &mut StdRng) {
             }
         }
         Kind::Restart => {
+            if rng.random() {
+                world.net.cluster().save();
+                pause(up_to(rng, 200)).await;
+            }
             world.net.cluster().kill(node);
             pause(moment / 4).await;
             world.net.cluster().restart(node);
         }
         Kind::Save => world.net.cluster().save(),
         Kind::Crash => world.crash_one(rng),
+    }
+}
+
+/// When nobody changes anything any more, a primary comes back with what it had earlier.
+pub fn relapse(world: &World, kinds: &[Kind]) {
+    if kinds.contains(&Kind::Restart) {
+        let mut cluster = world.net.cluster();
+        let node = cluster.primaries()[0];
+        cluster.kill(node);
+        cluster.restart(node);
     }
 }
 

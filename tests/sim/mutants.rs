@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use hydrant::domain::mutant::{self, Mutant};
 
-use crate::faults;
-use crate::runs::{FLOW, RESTARTS, find};
+use crate::faults::{self, Kind};
+use crate::runs::{FLOW, LONG, RESTARTS, find};
 use crate::world::Scenario;
 
 /// What finds each, and the seeds it may take.
@@ -18,13 +18,13 @@ fn hunt(mutant: Mutant) -> Option<(Scenario, u64)> {
         Mutant::M2NoWait => (Scenario { faults: faults::FAILOVERS, ..FLOW }, 40),
         Mutant::M4AliasClaimedLate | Mutant::M5IndexCleared => (FLOW, 100),
         Mutant::M18IndexReadFirst => (Scenario { faults: faults::NONE, ..FLOW }, 300),
-        Mutant::M16NoWaitForRegistration => (Scenario { faults: faults::FAILOVERS, ..FLOW }, 300),
-        Mutant::M7TokenSurvivesReconnect => (RESTARTS, 300),
+        Mutant::M16NoWaitForRegistration => (Scenario { faults: &[Kind::Lag], life: LONG, ..FLOW }, 200),
+        Mutant::M7TokenSurvivesReconnect => (Scenario { faults: &[Kind::Restart], ..RESTARTS }, 300),
         // Either of two rules is enough against it, and the other one stands: the model takes both away.
         Mutant::M6CommitFollowsMoved => return None,
         // Nothing that was acknowledged breaks: the models see what is left half done.
         Mutant::M10JournalLate => return None,
-        Mutant::M19OnePass => return None,
+        Mutant::M19OnePass => (FLOW, 300),
     })
 }
 

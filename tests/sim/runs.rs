@@ -11,7 +11,7 @@ use crate::{defects, faults};
 pub const FILLS: Scenario =
     Scenario { name: "fills", faults: faults::MILD, dress: defects::none, removes: Removes::Plainly, life: LIFE };
 /// A value that is filled last is still there when a run has ended.
-const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(120);
 
 const FAILOVERS: Scenario =
     Scenario { name: "failovers", faults: faults::FAILOVERS, removes: Removes::Confirmed, ..FILLS };
@@ -54,6 +54,11 @@ fn a_claim_that_is_taken_too_late_is_found() {
 #[test]
 fn a_removal_that_waits_for_no_replica_is_undone_by_a_failover() {
     find(Scenario { removes: Removes::Plainly, ..FAILOVERS }, 50);
+}
+
+#[test]
+fn what_a_restart_from_disk_has_brought_back_stays_without_a_sweep() {
+    find(Scenario { removes: Removes::Plainly, ..SWEEPS }, 50);
 }
 
 #[test]
