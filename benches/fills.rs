@@ -177,6 +177,7 @@ impl Hydrant {
                     owner: None,
                     session: None,
                     mode: ClaimMode::Miss { renew_below: Duration::from_secs(60) },
+                    untouched_for: None,
                     trace,
                     accepted: Instant::now(),
                     deadline: Instant::now() + Duration::from_secs(4),

@@ -59,6 +59,7 @@ fn main() {
     let store = runtime.block_on(async { connect(&redis, &tasks).await });
 
     fill(&redis, "other:", keys);
+    // tidy: waits because it measures what happens while nothing does
     let mut seen = vec![watch(&redis, "nothing", || thread::sleep(Duration::from_secs(3)))];
     fill(&redis, "order:", found);
     seen.push(watch(&redis, "a sweep", || runtime.block_on(sweep(&store))));
@@ -164,6 +165,7 @@ fn watch(redis: &Redis, what: &'static str, work: impl FnOnce()) -> Seen {
                 let asked = Instant::now();
                 redis::cmd("GET").arg("small").exec(&mut connection).expect("answered");
                 waits.push(asked.elapsed());
+                // tidy: waits because it asks now and then, as an application does
                 thread::sleep(Duration::from_micros(200));
             }
             waits

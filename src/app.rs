@@ -20,7 +20,6 @@ use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::app::changes::{Flows, Sources, follow_changes, identity};
 use crate::app::purge::Purges;
-use crate::app::withdraw::withdraw;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::habits::Habits;
@@ -107,7 +106,7 @@ impl App {
             live: settings.clone(),
             filler,
             habits,
-            withdraw: withdraw(invalidate.clone()),
+            withdraw: withdraw::through(invalidate.clone()),
             group,
             clock,
             random: random.clone(),

@@ -1,5 +1,4 @@
-//! What a plan has written comes back out where its session turns out to be refused: the one place where the login flow
-//! and invalidation, which do not know each other, meet.
+//! Leads a plan whose session was refused to the invalidation: the two flows know nothing of each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::prehydrate::refused::Withdraw;
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
 /// How a plan takes back what it wrote. What cannot be removed now is finished by the journal, like any invalidation.
-pub fn withdraw(invalidate: Invalidate) -> Withdraw {
+pub fn through(invalidate: Invalidate) -> Withdraw {
     Arc::new(move |members, trace| {
         let invalidate = invalidate.clone();
         Box::pin(async move {

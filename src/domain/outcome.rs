@@ -46,6 +46,8 @@ pub struct Resource {
 pub struct Written {
     pub bytes: usize,
     pub ttl: Duration,
+    /// It stands there as if nobody had touched it for a long time: the first read will show.
+    pub is_marked: bool,
 }
 
 impl Outcome {

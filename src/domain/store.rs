@@ -87,6 +87,8 @@ pub struct Write {
     pub aliases: Vec<Key>,
     /// How long the registrations have to last: the longest life a value of this entity can have, and one attempt more.
     pub registered_for: Duration,
+    /// The store is to remember the value as if nobody had touched it for so long, so that the first read shows.
+    pub untouched_for: Option<Duration>,
 }
 
 /// What a write has to ask the key's tombstone first. Most entities have no rules, and pay for none.
@@ -111,6 +113,8 @@ pub struct Landing {
     pub aliases: usize,
     /// Where aliases were registered: whether the replicas know of them.
     pub confirmation: Option<Confirmation>,
+    /// The value stands as if it had not been touched, as the write asked.
+    pub is_marked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +216,14 @@ pub enum StoreState {
 impl Write {
     /// A value of an entity without aliases and rules.
     pub fn plain(value: Bytes, ttl: Duration) -> Self {
-        Self { value, ttl, rules: Rules::default(), aliases: Vec::new(), registered_for: ttl }
+        Self { value, ttl, rules: Rules::default(), aliases: Vec::new(), registered_for: ttl, untouched_for: None }
     }
 }
 
 impl Landing {
     /// Of a commit that registered no aliases.
     pub const fn plain(committed: Committed, ttl: Duration) -> Self {
-        Self { committed, ttl, aliases: 0, confirmation: None }
+        Self { committed, ttl, aliases: 0, confirmation: None, is_marked: false }
     }
 }
 

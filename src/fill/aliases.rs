@@ -76,7 +76,7 @@ impl Filler {
     /// Writes the aliases of a member that was written by `landing`, which was asked for at `sent`.
     pub(super) async fn write_aliases(&self, job: &Job, mut named: Vec<Named>, landing: Landing, sent: Instant) {
         let entity = &job.member.entity;
-        let Landing { committed: _, ttl, aliases: room, confirmation } = landing;
+        let Landing { committed: _, ttl, aliases: room, confirmation, is_marked: _ } = landing;
         let beyond = named.split_off(room.min(named.len()));
         self.metrics.aliases_ended(entity, AliasEnd::NoRoom, beyond.len());
         give_up(beyond).await;

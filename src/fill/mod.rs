@@ -75,6 +75,8 @@ pub struct Job {
     /// The subject's session, for sources that ask for it.
     pub session: Option<Secret>,
     pub mode: ClaimMode,
+    /// The value is written as if nobody had touched it for so long, where the store can do that.
+    pub untouched_for: Option<Duration>,
     pub trace: TraceContext,
     /// When the call came that this fill is for. Once the subject has logged out, what was asked for before is not
     /// written any more.

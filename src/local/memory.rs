@@ -136,7 +136,7 @@ impl MemoryClaim {
 
 impl Claim for MemoryClaim {
     fn commit(self: Box<Self>, write: Write) -> BoxFuture<'static, Result<Landing, StoreError>> {
-        let Write { value, ttl, rules, aliases, registered_for } = write;
+        let Write { value, ttl, rules, aliases, registered_for, untouched_for: _ } = write;
         let key = self.key.clone();
         let done = self.settle(|shelf, now| {
             let tombstone = shelf.tombstone(&key, now);

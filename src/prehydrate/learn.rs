@@ -89,6 +89,12 @@ impl Learner {
         self.write(subject, &history.update, config).await;
     }
 
+    /// Whether a marked value was read before it ended.
+    pub fn ended(&self, entity: &Name, bytes: usize, was_read: bool) {
+        self.usefulness.ended(entity, bytes, was_read);
+        self.metrics.sample_ended(entity, self.usefulness.of(entity).precision, bytes, was_read);
+    }
+
     /// Notes reads, for whoever was told of them.
     pub async fn write(&self, subject: Pseudonym, update: &Update, config: &Config) {
         if let Err(error) = self.habits.write(subject, update, config.life).await {

@@ -1,5 +1,6 @@
 //! What prehydrations are counted by.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -25,6 +26,10 @@ pub struct Metrics {
     foreign_fields: Counter,
     reads: Family<ReadLabels, Counter>,
     accesses: Family<AccessLabels, Counter>,
+    precision: Family<EntityLabels, Gauge<f64, AtomicU64>>,
+    samples: Family<EntityLabels, Counter>,
+    wasted_fills: Family<EntityLabels, Counter>,
+    wasted_bytes: Family<EntityLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +51,11 @@ struct HistoryLabels {
 struct AccessLabels {
     entity: String,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EntityLabels {
+    entity: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +82,10 @@ impl Metrics {
             foreign_fields: Counter::default(),
             reads: Family::default(),
             accesses: Family::default(),
+            precision: Family::default(),
+            samples: Family::default(),
+            wasted_fills: Family::default(),
+            wasted_bytes: Family::default(),
         };
         // A status that never came is a zero, not a hole.
         for status in Status::ALL {
@@ -95,6 +109,15 @@ impl Metrics {
         registry.register("reads", help, metrics.reads.clone());
         let help = "Reads that applications told of, by entity and by whether the key was there";
         registry.register("accesses", help, metrics.accesses.clone());
+        let help = "Share of the marked values that were read before they ended, of late, by entity";
+        registry.register("precision", help, metrics.precision.clone());
+        let help = "Marked values whose end was seen, by entity";
+        registry.register("samples", help, metrics.samples.clone());
+        let help =
+            "Marked values that nobody had read, by entity: times the share that is marked, what was loaded in vain";
+        registry.register("wasted_fills", help, metrics.wasted_fills.clone());
+        let help = "Bytes of marked values that nobody had read, by entity";
+        registry.register("wasted_bytes", help, metrics.wasted_bytes.clone());
         registry.register("calls", "Prehydrate calls that were served, by status", metrics.calls.clone());
         let help = "Cookies that were shown: accepted, or the cause for which they were not";
         registry.register("cookies", help, metrics.cookies.clone());
@@ -120,6 +143,16 @@ impl Metrics {
         if found != Found::Untold {
             let labels = AccessLabels { entity: entity.to_string(), result: found.as_str() };
             self.accesses.get_or_create(&labels).inc_by(u64::from(count));
+        }
+    }
+
+    pub fn sample_ended(&self, entity: &Name, precision: f64, bytes: usize, was_read: bool) {
+        let labels = EntityLabels { entity: entity.to_string() };
+        self.precision.get_or_create(&labels).set(precision);
+        self.samples.get_or_create(&labels).inc();
+        if !was_read {
+            self.wasted_fills.get_or_create(&labels).inc();
+            self.wasted_bytes.get_or_create(&labels).inc_by(bytes as u64);
         }
     }
 

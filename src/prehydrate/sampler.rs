@@ -100,14 +100,14 @@ async fn learn(learner: &Learner, config: &Config, sample: &Sample, verdict: Ver
     match verdict {
         Verdict::Read => {
             if sample.is_marked {
-                learner.usefulness().ended(&sample.entity, sample.bytes, true);
+                learner.ended(&sample.entity, sample.bytes, true);
             }
             if let Some(item) = &sample.item {
                 let set = vec![(read_field(item), learner.now().as_secs().to_string())];
                 learner.write(sample.subject, &Update { set, ..Update::default() }, config).await;
             }
         }
-        Verdict::Unread => learner.usefulness().ended(&sample.entity, sample.bytes, false),
+        Verdict::Unread => learner.ended(&sample.entity, sample.bytes, false),
         Verdict::Unknown => {}
     }
 }

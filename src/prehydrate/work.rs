@@ -20,7 +20,7 @@ use crate::prehydrate::queue::Ticket;
 use crate::prehydrate::refused::{self, Session};
 use crate::prehydrate::request::{Freshness, Planned};
 use crate::prehydrate::run::{Entry, Run};
-use crate::prehydrate::sampler::Sample;
+use crate::prehydrate::sampler::{self, Sample};
 use crate::prehydrate::{Config, Login, Prehydrate, not_filled};
 
 /// A plan that is queued: for whom, what, and until when.
@@ -121,8 +121,9 @@ impl Prehydrate {
             return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
         };
         let is_own = refused::is_own(&member);
-        let is_marked = self.random.unit() < work.config.sampling.marked;
-        let filling = self.filler.fill(self.job(settings, &work.login, member.clone(), work.deadline));
+        let untouched_for = (self.random.unit() < work.config.sampling.marked).then_some(sampler::MARK);
+        let job = self.job(settings, &work.login, member.clone(), work.deadline);
+        let filling = self.filler.fill(Job { untouched_for, ..job });
         let filling = AssertUnwindSafe(filling).catch_unwind();
         let resource = tokio::select! {
             biased;
@@ -133,7 +134,7 @@ impl Prehydrate {
                 Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
             },
         };
-        self.learn_from(work, &resource, is_marked);
+        self.learn_from(work, &resource);
         resource
     }
 
@@ -149,6 +150,7 @@ impl Prehydrate {
             owner: Some(self.filler.owner(&login.subject)),
             session: login.subject.session().cloned(),
             mode,
+            untouched_for: None,
             trace: login.trace,
             accepted: login.accepted,
             deadline,
@@ -156,12 +158,12 @@ impl Prehydrate {
     }
 
     /// Notes what the fill cost, and has some of what was written looked at later.
-    fn learn_from(&self, work: &Work, resource: &Resource, is_marked: bool) {
+    fn learn_from(&self, work: &Work, resource: &Resource) {
         let Some(written) = resource.written else { return };
         let member = &resource.member;
         let entity = member.entity.name();
         self.learner.usefulness().filled(entity, written.bytes, resource.elapsed);
-        if is_marked || self.random.unit() < work.config.sampling.share {
+        if written.is_marked || self.random.unit() < work.config.sampling.share {
             self.samples.offer(Sample {
                 key: member.key.clone(),
                 entity: entity.clone(),
@@ -170,7 +172,7 @@ impl Prehydrate {
                 bytes: written.bytes,
                 written: Instant::now(),
                 ttl: written.ttl,
-                is_marked,
+                is_marked: written.is_marked,
             });
         }
     }

@@ -76,7 +76,8 @@ impl Claim for Held {
     fn commit(self: Box<Self>, write: Write) -> BoxFuture<'static, Result<Landing, StoreError>> {
         async move {
             let Rules { version: _, has_floor, lag, is_shared } = write.rules;
-            if has_floor || lag.is_some() || is_shared || !write.aliases.is_empty() {
+            let is_plain = write.aliases.is_empty() && write.untouched_for.is_none();
+            if has_floor || lag.is_some() || is_shared || !is_plain {
                 return self.commit_ruled(&write).await;
             }
             let ttl = Decimal::millis(write.ttl);
@@ -152,22 +153,24 @@ impl Held {
         let (ttl, registered_for) = (Decimal::millis(write.ttl), Decimal::millis(write.registered_for));
         let (version, lag) = (version.map(|version| Decimal::new(version.number())), lag.map(Decimal::millis));
         let (room, hashes) = (Decimal::new(ALIASES), Decimal::new(mark::HASHES));
-        let mut args: Vec<&[u8]> = Vec::with_capacity(12 + write.aliases.len());
+        let untouched = write.untouched_for.map(|long| Decimal::new(long.as_secs()));
+        let mut args: Vec<&[u8]> = Vec::with_capacity(13 + write.aliases.len());
         args.extend([&self.token, &self.stood, write.value.as_ref(), ttl.as_bytes()]);
         args.extend([digits(&version), flag(has_floor), digits(&lag), flag(is_shared)]);
-        args.extend([registered_for.as_bytes(), room.as_bytes(), GRACE, hashes.as_bytes()]);
+        args.extend([registered_for.as_bytes(), room.as_bytes(), GRACE, hashes.as_bytes(), digits(&untouched)]);
         args.extend(write.aliases.iter().map(|alias| -> &[u8] { alias.as_bytes() }));
         let odd = StoreError::Refused(Refusal::Other);
         let Some(reply) = self.settle(Script::CommitRuled, &keys, &args).await? else {
             return Ok(Landing::plain(Committed::Fenced, write.ttl));
         };
         let Value::Array(parts) = reply else { return Err(odd) };
-        let [ended, Value::Int(life), Value::Int(aliases)] = &parts[..] else { return Err(odd) };
+        let [ended, Value::Int(life), Value::Int(aliases), Value::Int(marked)] = &parts[..] else { return Err(odd) };
         let carrier = Carrier { node: self.node.clone(), link: self.link.clone(), slot: self.key.slot() };
         Ok(Landing {
             committed: how(ended)?,
             ttl: Duration::from_millis(life.unsigned_abs()),
             aliases: aliases.unsigned_abs() as usize,
+            is_marked: *marked == 1,
             confirmation: match mutant::on(Mutant::M16NoWaitForRegistration) {
                 true => Some(Confirmation::given()),
                 false => (*aliases > 0).then(|| lane::confirmation([carrier])),

@@ -5,11 +5,12 @@
 //! (tests/it/acl.rs) fails.
 
 /// On every server.
-pub const COMMANDS: [&str; 32] = [
+pub const COMMANDS: [&str; 34] = [
     "asking",
     "cluster|keyslot",
     "cluster|slots",
     "del",
+    "dump",
     "exists",
     "get",
     "hdel",
@@ -21,6 +22,7 @@ pub const COMMANDS: [&str; 32] = [
     "pexpire",
     "ping",
     "pttl",
+    "restore",
     "scan",
     "set",
     "time",

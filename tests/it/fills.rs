@@ -87,6 +87,7 @@ impl World {
             owner: None,
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::ZERO },
+            untouched_for: None,
             trace: TraceContext::start(&Random::from_seed(1)),
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_secs(4),

@@ -208,6 +208,7 @@ impl Sidecar {
             owner: None,
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::ZERO },
+            untouched_for: None,
             trace: trace(),
             accepted,
             deadline: now + Duration::from_secs(4),

@@ -34,3 +34,4 @@ mod source_http;
 mod store_contract;
 mod support;
 mod sweep;
+mod usefulness;

@@ -167,7 +167,7 @@ fn random_function(rng: &mut StdRng, key: &str) -> Words {
         "commit" => vec!["2", &guard, key, &token, &stood, &value, life],
         "commit_ruled" => vec![
             "4", &guard, key, &index, &tombstone, &token, &stood, &value, life, &version, &flag, &lag, "1", life, "3",
-            "60000", "2", "alias:1", "alias:2", "alias:3", "alias:4",
+            "60000", "2", "", "alias:1", "alias:2", "alias:3", "alias:4",
         ],
         "absent" => vec!["3", &guard, key, &tombstone, &token, &stood, life, &flag, &lag],
         "abort" => vec!["1", &guard, &token],

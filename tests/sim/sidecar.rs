@@ -98,6 +98,7 @@ impl Sidecar {
             owner: None,
             session: None,
             mode,
+            untouched_for: None,
             trace: TraceContext::start(&self.random),
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_millis(1_500),

@@ -73,7 +73,8 @@ pub struct HistoryRules {
 pub struct UsefulnessRules {
     /// The share of prehydrated values that is looked at before it ends. 0%: none.
     pub sample: Percent,
-    /// The share of those looked at that is written so that even a read within the first second shows.
+    /// The share of prehydrated values that is written so that even a read within the first second shows. All of them are
+    /// looked at, and they alone prove that a value was not read.
     pub marked: Percent,
     /// Looks a second, at most: each costs Redis one command of about a microsecond.
     #[schemars(range(min = 1, max = 1000))]

@@ -179,7 +179,7 @@ fn answered(catalog: &Catalog) -> pb::ResourceOutcome {
         outcome: Outcome::Filled,
         reason: String::new(),
         elapsed: Duration::from_millis(1_500),
-        written: Some(Written { bytes: 12, ttl: Duration::from_secs(60) }),
+        written: Some(Written { bytes: 12, ttl: Duration::from_secs(60), is_marked: false }),
         is_session_refused: false,
     };
     outcome_out((Why::certain(Reason::Requested), resource))

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Places that one step of a scan looks at. The server is busy with it for a quarter of a millisecond.
 pub const LOOKED_AT_ONCE: u32 = 500;
-/// Keys that one request removes: with their guards and indexes about half a millisecond of the server's time.
-pub const REMOVED_AT_ONCE: usize = 128;
+/// Keys that one request removes, with their guards and indexes: a server goes through all of a request before it turns to others.
+pub const REMOVED_AT_ONCE: usize = 64;
 /// What a sweep may take of one primary in a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
