@@ -18,13 +18,11 @@ fn hunt(mutant: Mutant) -> Option<(Scenario, u64)> {
         Mutant::M2NoWait => (Scenario { faults: faults::FAILOVERS, ..FLOW }, 40),
         Mutant::M4AliasClaimedLate | Mutant::M5IndexCleared => (FLOW, 100),
         Mutant::M18IndexReadFirst => (Scenario { faults: faults::NONE, ..FLOW }, 300),
-        Mutant::M16NoWaitForRegistration => (Scenario { faults: &[Kind::Lag], life: LONG, ..FLOW }, 200),
+        Mutant::M16NoWaitForRegistration => (Scenario { faults: &[Kind::Lag], life: LONG, ..FLOW }, 400),
         Mutant::M7TokenSurvivesReconnect => (Scenario { faults: &[Kind::Restart], ..RESTARTS }, 300),
-        // Either of two rules is enough against it, and the other one stands: the model takes both away.
-        Mutant::M6CommitFollowsMoved => return None,
         // Nothing that was acknowledged breaks: the models see what is left half done.
         Mutant::M10JournalLate => return None,
-        Mutant::M19OnePass => (FLOW, 300),
+        Mutant::M19OnePass => (Scenario { faults: faults::NONE, ..FLOW }, 400),
     })
 }
 

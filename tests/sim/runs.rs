@@ -23,17 +23,17 @@ pub const FLOW: Scenario = Scenario { name: "flow", faults: faults::ALL, removes
 
 #[test]
 fn what_was_invalidated_stays_so_whatever_happens_by_the_flow() {
-    hold(FLOW, 100);
+    hold(FLOW, 300);
 }
 
 #[test]
 fn what_was_removed_does_not_come_back() {
-    hold(FILLS, 100);
+    hold(FILLS, 300);
 }
 
 #[test]
 fn what_replicas_have_confirmed_survives_failovers() {
-    hold(FAILOVERS, 100);
+    hold(FAILOVERS, 250);
 }
 
 #[test]

@@ -29,6 +29,9 @@ use crate::redis::wire::{Reply, Words};
 /// Calendar time at the start of every run, in milliseconds.
 pub const EPOCH: u64 = 1_700_000_000_000;
 
+/// Keys that one step of a scan answers: so few that fills commit between its steps.
+const SCAN_PAGE: usize = 4;
+
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub truth: Arc<Table>,
@@ -123,6 +126,7 @@ impl Cluster {
     pub fn execute(&mut self, index: usize, session: &mut Session, words: &Words) -> Answer {
         let now = self.settle();
         self.nodes[index].server.keys.now = now;
+        self.nodes[index].server.keys.page = Some(SCAN_PAGE);
         let name = words[0].to_ascii_uppercase();
         let asking = std::mem::take(&mut session.asking);
         if name == b"WAIT" {

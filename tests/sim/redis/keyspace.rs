@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Keyspace {
     /// Milliseconds since 1970, by this server's clock.
     pub now: u64,
+    /// Keys that one step of a scan answers at most, whatever it is asked for: a large keyspace in small.
+    pub page: Option<usize>,
     entries: BTreeMap<Vec<u8>, Entry>,
     changed: BTreeSet<Vec<u8>>,
 }

@@ -86,6 +86,7 @@ fn scan(keys: &mut Keyspace, words: &[Vec<u8>]) -> Answer {
     if count == 0 {
         return Err(syntax());
     }
+    let count = count.min(keys.page.unwrap_or(count));
     let all = keys.keys().map(|(key, _)| vec![key.clone()]);
     let (next, page) = scan_page(all, cursor, count, &pattern);
     Ok(cursor_reply(next, page.into_iter().map(|mut item| Reply::Bulk(item.swap_remove(0))).collect()))
