@@ -41,18 +41,25 @@ const SECRET_MESSAGES: [&str; 7] = [
     ".hydrant.v1.WatchUpdated",
 ];
 
-/// `hydrant --version` names the commit. A tree without git (a source archive) says `unknown`; an image build passes
-/// HYDRANT_COMMIT instead.
+/// `hydrant --version` names the commit, in a release build: a build that is for trying says `dev`, since to follow the
+/// commits would compile all of it anew after each. A tree without git (a source archive) says `unknown`; an image build
+/// passes HYDRANT_COMMIT instead.
 fn commit_for_version() {
     println!("cargo:rerun-if-env-changed=HYDRANT_COMMIT");
+    let commit = env::var("HYDRANT_COMMIT").ok().or_else(released).unwrap_or_else(|| "dev".to_owned());
+    println!("cargo:rustc-env=HYDRANT_COMMIT={commit}");
+}
+
+fn released() -> Option<String> {
+    if env::var("PROFILE").as_deref() != Ok("release") {
+        return None;
+    }
     // Every commit and checkout adds a line to it; HEAD itself changes with the branch alone. A file that is not there
     // would count as changed each time, and all be compiled anew.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
         println!("cargo:rerun-if-changed={log}");
     }
-    let from_git = || git(&["rev-parse", "--short=12", "HEAD"]);
-    let commit = env::var("HYDRANT_COMMIT").ok().or_else(from_git).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=HYDRANT_COMMIT={commit}");
+    Some(git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()))
 }
 
 fn git(args: &[&str]) -> Option<String> {

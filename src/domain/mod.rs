@@ -18,6 +18,8 @@ pub mod habits;
 pub mod journal;
 pub mod json;
 pub mod key;
+pub mod lease;
+pub mod listing;
 pub mod member_version;
 pub mod mutant;
 pub mod outcome;
