@@ -60,6 +60,10 @@ impl Spool {
         self.reserve(&id, intent.len() as u64)?;
         let written = self.write_synced(&id, &intent).await;
         if written.is_err() {
+            // It is promised to nobody and counted no more, so no part of it must stay.
+            for form in [BEGUN, WHOLE] {
+                let _ = fs::remove_file(self.path(&id, form)).await;
+            }
             self.release(&id);
         }
         Ok(written.map(|()| id)?)

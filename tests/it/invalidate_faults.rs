@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use hydrant::domain::entity::{Credential, Draft, Load, Writers};
 use hydrant::domain::error::Kind;
+use hydrant::domain::journal::Journal;
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::removal::{Primary, Upheaval};
 use hydrant::domain::subject::{Fact, Subject};
@@ -86,11 +87,11 @@ async fn a_node_that_is_away_leaves_a_job_that_is_followed_to_its_end() {
     assert_eq!((durability, cause), (Durability::Fleet, Cause::NodeUnavailable));
     assert_eq!(standing(&redis).await, ["user:email:a@b.c"]);
     let mut states = sidecar.invalidate.watch(job.as_str()).await.expect("known");
-    assert_eq!(states.next().await.expect("a state").state, JobState::Waiting);
+    assert_eq!(states.next().await.expect("a state").expect("no error").state, JobState::Waiting);
 
     sleep(Duration::from_secs(3)).await;
     redis.faults.now().keys.clear();
-    let last = states.collect::<Vec<_>>().await.pop().expect("a last state");
+    let last = states.collect::<Vec<_>>().await.pop().expect("a last state").expect("no error");
     assert_eq!(last.state, JobState::Succeeded);
     assert!(last.attempts > 2 && last.finished.is_some(), "{last:?}");
     assert!(standing(&redis).await.is_empty());
@@ -293,6 +294,55 @@ async fn after_a_restart_in_place_one_sidecar_sweeps_everything() {
     until("all of it gone", async || standing(&redis).await.is_empty() && redis.value("order:1").await.is_none()).await;
     assert!(redis.value("session").await.is_some());
     until("an empty journal", async || redis.backlog().await == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_after_a_restart_is_not_left_to_one_who_could_not_record_it() {
+    let redis = Redis::new();
+    let sidecars = [1, 2].map(|seed| Sidecar::new(&redis, seed, vec![draft("order")], None));
+    for sidecar in &sidecars {
+        sidecar.invalidate.start().await.expect("no spool");
+    }
+    redis.faults.now().journal = true;
+    redis.tell(Upheaval::Restarted { primary: Primary { name: "one".to_owned(), run: "second".to_owned() } });
+    sleep(Duration::from_secs(3)).await;
+    assert!(redis.signs.lock().expect("unpoisoned").is_empty(), "it would keep the others from it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_forgets_ends_no_work() {
+    let redis = Redis::new();
+    let sidecars = [Sidecar::new(&redis, 1, vec![user()], None), Sidecar::new(&redis, 2, vec![user()], None)];
+    assert_eq!(sidecars[0].fill("user", "7", BODY).await, Outcome::Filled);
+    redis.faults.now().keys.insert("user:email:a@b.c".to_owned());
+    let answer = sidecars[0].call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    // As FLUSHALL does, or a primary that comes back from an old disk.
+    redis.journal.finish(&job, None).await.expect("memory answers");
+    sleep(Duration::from_secs(3)).await;
+    let told = sidecars[1].invalidate.job(job.as_str()).await.expect("its worker leaves word of it");
+    assert!(!told.state.is_final(), "{told:?}");
+    redis.faults.now().keys.clear();
+    until("all of it gone", async || standing(&redis).await.is_empty()).await;
+    let ended = async || sidecars[1].invalidate.job(job.as_str()).await.is_ok_and(|job| job.state.is_final());
+    until("the job's end", ended).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_the_journal_forgot_with_its_worker_is_not_called_done() {
+    let redis = Redis::new();
+    let sidecar = filled(&redis).await;
+    redis.faults.now().keys.insert("user:email:a@b.c".to_owned());
+    let answer = sidecar.call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    let other = Sidecar::new(&redis, 2, vec![user()], None);
+    let mut told = other.invalidate.watch(job.as_str()).await.expect("known");
+    assert!(told.next().await.expect("a state").is_ok());
+    sidecar.tasks.drain(Duration::from_secs(1)).await;
+    redis.journal.finish(&job, None).await.expect("memory answers");
+    sleep(Duration::from_secs(3_601)).await;
+    let last = told.collect::<Vec<_>>().await.pop().expect("a last word");
+    assert_eq!(last.expect_err("nobody knows").kind, Kind::UnknownJob);
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,7 +49,7 @@ pub struct Redis {
     pub journal: MemoryJournal,
     pub faults: Faults,
     upheavals: broadcast::Sender<Upheaval>,
-    signs: Arc<Mutex<BTreeMap<JobId, Bytes>>>,
+    pub signs: Arc<Mutex<BTreeMap<JobId, Bytes>>>,
 }
 
 /// What goes wrong at present; cloning shares it.

@@ -246,3 +246,24 @@ pub async fn everything(store: &Remote, server: &RedisServer) {
     }
     assert_eq!(store.remove(&[k]).await, Ok(1));
 }
+
+#[tokio::test]
+async fn a_place_in_a_tag_that_another_server_gave_is_begun_anew() {
+    let server = RedisServer::start().await;
+    let rig = rig(&server).await;
+    let tag = Tag::declared("colour").expect("a good tag");
+    let set = tag.key("test", 0).expect("a good key");
+    let names: Vec<String> = (0..3_000).map(|number| format!("item:{number}")).collect();
+    for chunk in names.chunks(500) {
+        let members = chunk.iter().flat_map(|name| [&b"99999999999999"[..], name.as_bytes()]);
+        let command: Vec<&[u8]> = [&b"ZADD"[..], set.as_bytes()].into_iter().chain(members).collect();
+        server.command(&command);
+    }
+    let first = rig.store.tagged(&tag, TagPlace::default()).await.expect("a page");
+    let next = first.next.expect("more than one page");
+    let foreign = TagPlace { server: next.server.wrapping_add(1), ..next };
+    let again = rig.store.tagged(&tag, foreign).await.expect("a page");
+    assert_eq!(again.keys, first.keys, "the foreign cursor is not believed");
+    let second = rig.store.tagged(&tag, next).await.expect("a page");
+    assert_ne!(second.keys, first.keys, "its own is");
+}

@@ -18,6 +18,11 @@ const SWEPT_WITHIN: Duration = Duration::from_secs(60);
 const FLOOR_STANDS: Duration = Duration::from_secs(600);
 
 impl Entity {
+    /// Of its members' own keys, and of their aliases.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(self.key()).chain(self.aliases().iter().map(|alias| &alias.key))
+    }
+
     /// How long an invalidation leaves its mark beside a key: one life for all marks of the entity, so that a mark's age
     /// can be told by what is left of it. None where no write has anything to ask of a mark.
     pub fn mark_life(&self) -> Option<Duration> {

@@ -220,7 +220,7 @@ impl Reader<'_> {
         }
     }
 
-    /// All are named one by one, so that a sidecar with another configuration sweeps the same.
+    /// All are named one by one, with their templates, so that a sidecar with another configuration sweeps the same.
     fn all(&self, at: usize, path: &str, names: &[String], aims: &mut Aims) {
         let mut entities: Vec<&Entity> = Vec::new();
         for (nth, name) in names.iter().enumerate() {
@@ -232,13 +232,7 @@ impl Reader<'_> {
         for problem in entities.iter().filter_map(|entity| unmet(self.mode, entity)) {
             aims.wrong("mode", problem);
         }
-        aims.sweep(at, |spec| {
-            for name in entities.into_iter().map(Entity::name) {
-                if !spec.entities.contains(name) {
-                    spec.entities.push(name.clone());
-                }
-            }
-        });
+        aims.sweep(at, |spec| entities.into_iter().for_each(|entity| spec.add(entity)));
     }
 }
 
