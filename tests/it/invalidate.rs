@@ -210,6 +210,16 @@ async fn a_replacement_that_comes_too_late_to_be_compared_is_not_written() {
 
 fn versioned_life() -> Duration {
     Entity::new(versioned()).expect("a good entity").mark_life().expect("it has versions")
+async fn a_replacement_about_another_user_is_refused() {
+    let owner = Some(Place::field("id"));
+    let version = versioned().version;
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { owner, version, ..subject_draft("user") }], None);
+    for value in [r#"{"id":"8","rev":3}"#, r#"{"rev":3}"#] {
+        let error = sidecar.call(Mode::Replace, replacing(value, Some(3))).await.expect_err("refused");
+        assert_eq!((error.kind, error.fields.len()), (Kind::ValueRefused, 1), "{error}");
+    }
+    let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":7,"rev":3}"#, Some(3))).await.expect("done");
+    assert_eq!(answer.counts.replaced, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 mod acl;
 mod commands;
 mod cookies;
+mod dependents;
 mod door;
 mod door_guards;
 mod door_invalidate;
@@ -30,8 +31,10 @@ mod remote_sentinel;
 mod remote_standalone;
 mod remote_upheaval;
 mod removal_contract;
+mod round_trips;
 mod source_http;
 mod store_contract;
 mod support;
 mod sweep;
+mod two_pods;
 mod usefulness;
