@@ -35,3 +35,5 @@ mod store_contract;
 mod support;
 mod sweep;
 mod usefulness;
+mod verify;
+mod verify_flow;

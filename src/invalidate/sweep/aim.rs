@@ -35,9 +35,9 @@ pub fn pattern(spec: &Spec, catalog: &Catalog) -> String {
     let entities = spec.entities.iter().filter_map(|name| catalog.entity(name.as_str()));
     let templates = entities.flat_map(|e| std::iter::once(e.key()).chain(e.aliases().iter().map(|alias| &alias.key)));
     let of_entities = templates.map(|template| template.prefix());
-    match of_patterns.chain(of_entities).reduce(common) {
+    match of_patterns.chain(of_entities).reduce(glob::common) {
         None | Some("") => "*".to_owned(),
-        Some(prefix) => format!("*{}*", escape(prefix)),
+        Some(prefix) => format!("*{}*", glob::escape(prefix)),
     }
 }
 
@@ -99,25 +99,6 @@ fn text(key: &Key) -> Option<&str> {
 /// A pattern up to the first character that is not only itself.
 fn literal(pattern: &str) -> &str {
     pattern.split(['*', '?', '[', '\\']).next().unwrap_or_default()
-}
-
-fn common<'a>(one: &'a str, other: &str) -> &'a str {
-    let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
-    match same {
-        Some(((at, _), _)) => &one[..at],
-        None => &one[..one.len().min(other.len())],
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 4);
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 #[cfg(test)]
