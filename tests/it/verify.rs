@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use hydrant::domain::secret::Secret;
 use hydrant::grpc::client::invalidate::{Invalidation, MemberTarget, Target};
 use hydrant::grpc::client::{Ask, AskMember, Mode, Stated, Who};
 use serde_json::Value;
 
+use crate::support::origin::Answer;
 use crate::support::redis::RedisServer;
 use crate::support::shop::{Shop, standalone};
 use crate::support::sidecar::{Said, Sidecar, hydrant};
@@ -21,7 +23,8 @@ fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 async fn fill(sidecar: &Sidecar) {
     until("redis is reached", async || sidecar.probe("/readyz").await.1.contains("store: up")).await;
     let members = vec![AskMember { entity: "user".into(), params: params(&[("id", "7")]) }];
-    let who = Who::Stated(Stated { user: "7".into(), ..Stated::default() });
+    let session = Some(Secret::new("session-of-7".to_owned()));
+    let who = Who::Stated(Stated { user: "7".into(), session, ..Stated::default() });
     let ask = Ask { members, mode: Mode::Completed, ..Ask::new(who) };
     sidecar.client().await.prehydrate(ask).await.expect("served");
 }
@@ -133,17 +136,15 @@ async fn on_demand_members_and_keys_are_compared_by_name() {
     let named = verify(&config, &["--member", "user:id=7", "--key", &shop.key("user:email:ada@x.org")]);
     assert_eq!(named.code, Some(0), "{} {}", named.text, named.errors);
     // A member that is gone at its source must be gone here.
-    shop.origin.on("/users/*", crate::support::origin::Answer::Status(404));
+    shop.origin.on("/users/*", Answer::Status(404));
     let gone = verify(&config, &["--member", "user:id=7"]);
     assert_eq!(gone.code, Some(1), "{} {}", gone.text, gone.errors);
-    shop.origin.on("/users/*", crate::support::origin::Answer::Status(500));
+    shop.origin.on("/users/*", Answer::Status(500));
     let away = verify(&config, &["--member", "user:id=7"]);
     assert_eq!(away.code, Some(2), "{} {}", away.text, away.errors);
     for wrong in [&["--member", "nobody:id=7"][..], &["--key", "foreign"], &["--entity", "nobody"]] {
         assert_eq!(verify(&config, wrong).code, Some(64), "{wrong:?}");
     }
-    drop(sidecar);
-    drop(server);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,9 +89,9 @@ impl World {
         self.verify.offer(vec![Cleared { key: key_of("user:7"), aliases }]);
     }
 
-    /// Lets so many seconds pass, a little at a time.
-    async fn pass(&self, seconds: u64) {
-        for _ in 0..seconds * 10 {
+    /// Lets so many tenths of a second pass, one after another.
+    async fn pass(&self, tenths: u64) {
+        for _ in 0..tenths {
             advance(Duration::from_millis(100)).await;
             yield_now().await;
         }
@@ -121,10 +121,10 @@ fn key_of(text: &str) -> Key {
 async fn what_is_true_after_1_10_and_60_seconds_is_no_violation() {
     let world = World::new(QUICK);
     world.clear();
-    world.pass(1).await;
+    world.pass(5).await;
     world.cache(ADA);
     world.put("user:email:a@x", "7");
-    world.pass(70).await;
+    world.pass(700).await;
     assert_eq!((world.checks("true"), world.checks("not_cached")), (3, 0));
     assert_eq!((world.asked(), world.verify.violations().len()), (4, 0));
     assert_eq!(world.count("hydrant_verify_followed"), 0, "it is over");
@@ -135,13 +135,13 @@ async fn what_is_older_than_the_invalidation_is_found_with_its_age() {
     let world = World::new(QUICK);
     world.clear();
     world.cache(BYRON);
-    world.pass(4).await;
+    world.pass(40).await;
     let [found] = &world.verify.violations()[..] else { panic!("{:?}", world.verify.violations()) };
     assert_eq!((found.entity.as_str(), found.after), ("user", Duration::from_secs(1)));
     assert!((3_000..4_000).contains(&found.age.as_millis()), "{:?}", found.age);
     assert!(!found.member.contains("user:7"), "no id is told");
     assert_eq!((world.violations(1), world.violations(10)), (1, 0));
-    world.pass(70).await;
+    world.pass(700).await;
     assert_eq!((world.violations(10), world.violations(60)), (1, 1), "it is still there");
 }
 
@@ -150,14 +150,14 @@ async fn an_alias_that_outlived_its_member_is_found() {
     let world = World::new(QUICK);
     world.clear();
     world.put("user:email:old@x", "7");
-    world.pass(5).await;
+    world.pass(50).await;
     assert_eq!(world.violations(1), 1);
     // Somebody else may have the address by now.
     let other = World::new(QUICK);
     other.clear();
     other.put("user:email:old@x", "8");
     other.cache(ADA);
-    other.pass(5).await;
+    other.pass(50).await;
     assert_eq!((other.violations(1), other.checks("true")), (0, 1));
 }
 
@@ -165,12 +165,12 @@ async fn an_alias_that_outlived_its_member_is_found() {
 async fn a_value_that_is_gone_when_it_is_looked_at_again_is_none() {
     let world = World::new(QUICK);
     world.clear();
-    world.pass(1).await;
+    world.pass(5).await;
     world.cache(ADA);
     world.says(KING);
-    world.pass(1).await;
+    world.pass(10).await;
     world.store.remove(&[key_of("user:7")]).await.expect("removed");
-    world.pass(3).await;
+    world.pass(30).await;
     assert_eq!((world.violations(1), world.checks("passed")), (0, 1));
 }
 
@@ -179,9 +179,9 @@ async fn a_newer_invalidation_voids_what_is_being_checked() {
     let world = World::new(QUICK);
     world.clear();
     world.cache(BYRON);
-    world.pass(2).await;
+    world.pass(20).await;
     world.verify.void(&[key_of("user:7")]);
-    world.pass(70).await;
+    world.pass(700).await;
     assert_eq!((world.violations(1), world.count("hydrant_verify_voided_total")), (0, 1));
 }
 
@@ -189,10 +189,10 @@ async fn a_newer_invalidation_voids_what_is_being_checked() {
 async fn a_change_that_nobody_announced_is_not_held_against_an_invalidation() {
     let world = World::new(QUICK);
     world.clear();
-    world.pass(1).await;
+    world.pass(5).await;
     world.cache(ADA);
     world.says(KING);
-    world.pass(4).await;
+    world.pass(40).await;
     assert_eq!((world.violations(1), world.checks("unannounced")), (0, 1));
 }
 
@@ -206,12 +206,12 @@ async fn a_source_that_lags_is_believed_only_after_that() {
     world.says(BYRON);
     world.clear();
     world.cache(BYRON);
-    world.pass(4).await;
+    world.pass(40).await;
     assert_eq!(world.asked(), 0, "it may still answer what was before");
     world.says(ADA);
-    world.pass(10).await;
+    world.pass(80).await;
     assert_eq!(world.violations(1), 0, "its time is not over");
-    world.pass(10).await;
+    world.pass(20).await;
     assert_eq!(world.violations(1), 1);
 }
 
@@ -220,7 +220,7 @@ async fn only_so_many_are_followed_and_none_where_it_is_off() {
     let slow = World::new(Config { per_minute: 60, ..QUICK });
     for _ in 0..20 {
         slow.clear();
-        slow.pass(1).await;
+        slow.pass(10).await;
     }
     // One in four seconds, and five of them have begun; each new one voids the last, since it is the same member.
     let begun = slow.asked();
@@ -228,11 +228,11 @@ async fn only_so_many_are_followed_and_none_where_it_is_off() {
     assert!(slow.count(r#"hydrant_verify_skipped_total{reason="full"}"#) >= 14);
     let off = World::new(Config { enabled: false, ..QUICK });
     off.clear();
-    off.pass(70).await;
+    off.pass(700).await;
     assert_eq!(off.asked(), 0);
     off.verify.reconfigure(QUICK);
     off.clear();
-    off.pass(1).await;
+    off.pass(10).await;
     assert_eq!(off.asked(), 1, "it is switched on while it runs");
 }
 
@@ -244,7 +244,7 @@ async fn what_only_the_user_may_ask_for_is_left_out() {
     };
     let world = World::of(QUICK, own);
     world.clear();
-    world.pass(70).await;
+    world.pass(700).await;
     assert_eq!(world.asked(), 0);
     assert_eq!(world.count(r#"hydrant_verify_skipped_total{reason="session"}"#), 1);
 }
