@@ -102,7 +102,7 @@ impl App {
         let (verify, forget, report) = verifying(live.verify, looker, clock, &tasks, &mut registry);
         let invalidate = Invalidate::new(config, hands, means, forget).reporting(report);
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await.context("the spool cannot be read")?;
+        invalidate.start().await.context("`invalidate.spool.directory` cannot be used")?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {
