@@ -18,6 +18,7 @@ mod prediction;
 mod probes;
 mod process;
 mod process_invalidate;
+mod process_logout;
 mod references;
 mod refused;
 mod remote_access;
