@@ -34,7 +34,7 @@ use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
-use crate::invalidate::{sweep, weed};
+use crate::invalidate::{Report, sweep, weed};
 
 /// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
 /// asked more often than it is looked for anyway.
@@ -90,6 +90,7 @@ pub struct Worker {
     pub books: Books,
     pub board: Board,
     pub refiller: Refiller,
+    pub report: Report,
     backlog: Arc<Semaphore>,
 }
 
@@ -163,7 +164,8 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        Self { tools, books, board: Board::default(), refiller, backlog: Arc::new(Semaphore::new(BACKLOG)) }
+        let (report, backlog): (Report, _) = (Arc::new(|_cleared| {}), Arc::new(Semaphore::new(BACKLOG)));
+        Self { tools, books, board: Board::default(), refiller, report, backlog }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
@@ -382,7 +384,8 @@ impl Worker {
         self.books.note(&rest.record, &place.noted()).await;
     }
 
-    async fn finish(&self, rest: Rest) {
+    async fn finish(&self, mut rest: Rest) {
+        (self.report)(rest.work.todo.cleared());
         let Rest { work, record, place, is_promised, shut: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();

@@ -210,10 +210,15 @@ async fn a_replacement_that_comes_too_late_to_be_compared_is_not_written() {
 
 fn versioned_life() -> Duration {
     Entity::new(versioned()).expect("a good entity").mark_life().expect("it has versions")
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replacement_about_another_user_is_refused() {
+    let redis = Redis::new();
     let owner = Some(Place::field("id"));
     let version = versioned().version;
     let sidecar = Sidecar::new(&redis, 1, vec![Draft { owner, version, ..subject_draft("user") }], None);
+    redis.put("user:7", "old");
     for value in [r#"{"id":"8","rev":3}"#, r#"{"rev":3}"#] {
         let error = sidecar.call(Mode::Replace, replacing(value, Some(3))).await.expect_err("refused");
         assert_eq!((error.kind, error.fields.len()), (Kind::ValueRefused, 1), "{error}");
