@@ -88,7 +88,7 @@ impl App {
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone());
+        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
