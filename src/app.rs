@@ -90,7 +90,7 @@ impl App {
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone());
+        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -229,8 +229,9 @@ fn verifying(
 }
 
 /// Sources and entities as the configuration has them, for a command that serves nobody.
-pub fn settings(live: &config::Live, random: Random) -> anyhow::Result<Settings> {
-    Sources::new(source::metrics::Metrics::register(&mut Registry::default()), random).settings(live)
+pub fn settings(live: &config::Live, random: Random, tasks: &Tasks) -> anyhow::Result<Settings> {
+    let metrics = source::metrics::Metrics::register(&mut Registry::default());
+    Sources::new(metrics, random, tasks.clone()).settings(live)
 }
 
 /// What this pod is called, as Kubernetes tells every container.

@@ -63,7 +63,7 @@ pub struct Config {
 pub struct Live {
     pub enabled: Switch,
     pub catalog: Arc<Catalog>,
-    pub sources: BTreeMap<Name, source::http::Config>,
+    pub sources: BTreeMap<Name, source::any::Config>,
     pub prehydrate: prehydrate::Config,
     pub verify: verify::Config,
     /// None where callers name the subject themselves.
