@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
+use tracing::field;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
-use crate::app::changes::{Flows, Sources, follow_changes, identity};
+use crate::app::changes::{Flows, Sources, follow_changes, identity, told};
 use crate::app::purge::Purges;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
@@ -31,8 +32,9 @@ use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
 use crate::fill::{self, Filler};
+use crate::grpc::caller::Callers;
 use crate::grpc::listen::Listeners;
-use crate::grpc::server::{self, Door, Drained};
+use crate::grpc::server::{self, Door, Drained, Outside};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
 use crate::invalidate::{self, Hands, Invalidate, Means};
@@ -51,6 +53,7 @@ use crate::telemetry::{self, Telemetry};
 /// A process that serves.
 pub struct App {
     api: SocketAddr,
+    remote: Option<SocketAddr>,
     store: Arc<dyn Store>,
     live: Live,
     tasks: Tasks,
@@ -115,23 +118,30 @@ impl App {
         };
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
+        let calls = grpc::metrics::Metrics::register(&mut registry);
+        let callers = Callers::new(live.callers, clock, calls.clone());
+        let callers = callers.map_err(|problems| told("listen.remote", &problems))?;
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            let flows = Flows { prehydrate: prehydrate.clone(), purges, callers: callers.clone() };
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
         let api = listeners.api().context("the api has no address")?;
+        let remote = listeners.remote().context("the remote api has no address")?;
+        let outside = listen.remote.map(Outside::new).transpose().context("listen.remote.tls")?;
         let door = Door {
-            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, live: settings.clone(), stopping: tasks.stopping() },
+            callers,
+            outside,
             limits: listen.limits,
             drain: listen.drain,
-            metrics: grpc::metrics::Metrics::register(&mut registry),
+            metrics: calls,
             adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
             phase: phase.clone(),
             tasks: tasks.clone(),
@@ -141,13 +151,18 @@ impl App {
             .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
         let door = tasks.finish(server::serve(listeners, door));
         phase.send_replace(Phase::Serving);
-        tracing::info!(%api, probes = %admin.address(), "serving");
-        Ok(Self { api, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
+        tracing::info!(%api, remote = remote.map(field::display), probes = %admin.address(), "serving");
+        Ok(Self { api, remote, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
     }
 
     /// Where the api answers, with the port that was found free where the configuration says 0.
     pub fn api(&self) -> SocketAddr {
         self.api
+    }
+
+    /// The same for callers from outside the pod, where they may come.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote
     }
 
     pub fn probes(&self) -> SocketAddr {
@@ -173,7 +188,7 @@ impl App {
 
     /// Ends what is under way, then the process's own tasks, then the probes, and flushes.
     pub async fn drain(self) -> Drained {
-        let Self { api: _, store: _, live: _, tasks, deaths: _, door, admin, telemetry, drain } = self;
+        let Self { api: _, remote: _, store: _, live: _, tasks, deaths: _, door, admin, telemetry, drain } = self;
         // The door hears of it by the same signal, and has the same time.
         let ended = tasks.drain(drain + Duration::from_millis(500)).await;
         let drained = if ended { door.await.unwrap_or(Drained::Cut) } else { Drained::Cut };

@@ -67,6 +67,8 @@ pub struct Live {
     pub prehydrate: prehydrate::Config,
     /// None where callers name the subject themselves.
     pub identity: Option<prehydrate::identity::settings::Config>,
+    /// Who may call.
+    pub callers: grpc::caller::Config,
 }
 
 #[derive(Clone, Debug)]

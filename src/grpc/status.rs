@@ -3,6 +3,7 @@
 //! The sentence says nothing that only we know; what happened in detail stands in the log under the call's trace id.
 //! Wrong fields are named by path, and where trying again helps a RetryInfo says when.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -13,6 +14,9 @@ use crate::grpc::pb::ErrorReason;
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "hydrant.dev";
+
+/// Where `ErrorInfo.metadata` names the right that is missing.
+const RIGHT: &str = "right";
 
 /// How one kind of error looks from outside.
 struct Face {
@@ -31,7 +35,7 @@ const MALFORMED: Face = Face {
     retry: None,
 };
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::InvalidField,
     Kind::UnknownEntity,
     Kind::UnknownAlias,
@@ -42,6 +46,7 @@ const KINDS: [Kind; 19] = [
     Kind::TooLarge,
     Kind::Unauthenticated,
     Kind::PermissionDenied,
+    Kind::TenantDenied,
     Kind::RateLimited,
     Kind::Shed,
     Kind::NotConfigured,
@@ -56,15 +61,16 @@ const KINDS: [Kind; 19] = [
 pub fn of(error: &Error) -> Status {
     let face = face(error.kind);
     let retry = error.retry_after.or(face.retry);
-    build(&Face { retry, ..face }, &error.fields)
+    let lacks = error.lacks.map(|right| (RIGHT.to_owned(), right.name().to_owned()));
+    build(&Face { retry, ..face }, &error.fields, lacks.into_iter().collect())
 }
 
 pub fn malformed() -> Status {
-    build(&MALFORMED, &[])
+    build(&MALFORMED, &[], HashMap::new())
 }
 
 pub fn internal() -> Status {
-    build(&face(Kind::Internal), &[])
+    build(&face(Kind::Internal), &[], HashMap::new())
 }
 
 /// An error that tonic made itself, with what the contract promises of every error.
@@ -76,7 +82,7 @@ pub fn complete(code: Code) -> Status {
         Code::DeadlineExceeded => Kind::Deadline,
         _ => Kind::Internal,
     };
-    build(&face(kind), &[])
+    build(&face(kind), &[], HashMap::new())
 }
 
 /// The reference of errors, `docs/reference/errors.md`, from the table below.
@@ -157,6 +163,12 @@ const fn face(kind: Kind) -> Face {
         Kind::PermissionDenied => {
             (Code::PermissionDenied, ErrorReason::PermissionDenied, "the caller lacks the right to do this", None)
         }
+        Kind::TenantDenied => (
+            Code::PermissionDenied,
+            ErrorReason::TenantDenied,
+            "the call concerns a tenant that is not among the caller's",
+            None,
+        ),
         Kind::RateLimited => {
             (Code::ResourceExhausted, ErrorReason::RateLimited, "the caller's limit for this rpc is used up", later)
         }
@@ -185,9 +197,9 @@ const fn face(kind: Kind) -> Face {
     Face { code, reason, sentence, retry }
 }
 
-fn build(face: &Face, fields: &[FieldError]) -> Status {
+fn build(face: &Face, fields: &[FieldError], metadata: HashMap<String, String>) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason(face.reason), DOMAIN, std::collections::HashMap::new());
+    details.set_error_info(reason(face.reason), DOMAIN, metadata);
     if !fields.is_empty() {
         let violation = |field: &FieldError| FieldViolation::new(&field.path, &field.problem);
         details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
@@ -235,6 +247,7 @@ pub const fn code_name(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::caller::Right;
 
     #[test]
     fn every_kind_has_its_stable_reason_and_code() {
@@ -261,6 +274,7 @@ mod tests {
                 "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
                 "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",
                 "PermissionDenied PERMISSION_DENIED PERMISSION_DENIED",
+                "TenantDenied PERMISSION_DENIED TENANT_DENIED",
                 "RateLimited RESOURCE_EXHAUSTED RATE_LIMITED",
                 "Shed RESOURCE_EXHAUSTED SHED",
                 "NotConfigured FAILED_PRECONDITION NOT_CONFIGURED",
@@ -272,6 +286,12 @@ mod tests {
                 "Internal INTERNAL INTERNAL",
             ]
         );
+    }
+
+    #[test]
+    fn a_missing_right_is_named() {
+        let info = of(&Error::lacks(Right::WarmUp)).get_details_error_info().expect("every error has one");
+        assert_eq!(info.metadata.get("right").map(String::as_str), Some("warm_up"));
     }
 
     #[test]
