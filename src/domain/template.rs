@@ -333,7 +333,8 @@ impl Template {
         let mut rest = text;
         for (at, part) in self.parts.iter().enumerate() {
             let Part::Text(own) = part else { continue };
-            let found = if at == 0 { rest.strip_prefix(own.as_str()) } else { rest.split_once(own.as_str()).map(|s| s.1) };
+            let found =
+                if at == 0 { rest.strip_prefix(own.as_str()) } else { rest.split_once(own.as_str()).map(|s| s.1) };
             match found {
                 Some(after) => rest = after,
                 None => return false,

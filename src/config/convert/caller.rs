@@ -34,7 +34,11 @@ const MAX_TENANTS: usize = 1_024;
 const MAX_CALLERS: usize = 256;
 
 impl Context<'_> {
-    pub fn callers(&mut self, pod: Option<file::Pod>, remote: Option<file::Remote>) -> Option<(Config, Option<Remote>)> {
+    pub fn callers(
+        &mut self,
+        pod: Option<file::Pod>,
+        remote: Option<file::Remote>,
+    ) -> Option<(Config, Option<Remote>)> {
         let before = self.problems.len();
         let pod = self.pod(pod.unwrap_or_default());
         let Some(remote) = remote else { return Some((Config { pod, jwt: None, remote: BTreeMap::new() }, None)) };
@@ -178,9 +182,7 @@ fn token_config(jwt: &file::Jwt, keys: &[Key], secrets: &Secrets, staged: &mut S
 
 fn tls_config(tls: &file::ServerTls, has_jwt: bool, secrets: &Secrets, staged: &mut Staged) -> tls::Config {
     let file::ServerTls { certificate: PublicText(certificate), key: SecretText(key), client_ca } = tls;
-    let mut cell = |name: &str, text: &Secret| {
-        secrets.stage(staged, &format!("{TLS}.{name}"), text.clone())
-    };
+    let mut cell = |name: &str, text: &Secret| secrets.stage(staged, &format!("{TLS}.{name}"), text.clone());
     let (certificate, key) = (cell("certificate", certificate), cell("key", key));
     let clients = match client_ca {
         None => Clients::Anonymous,

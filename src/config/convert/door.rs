@@ -22,7 +22,8 @@ impl Context<'_> {
         }
         let limits = self.limits(limits);
         let (callers, remote) = self.callers(pod, remote)?;
-        if let Some(remote) = remote.as_ref().filter(|remote| meet(remote.address, api) || meet(remote.address, probes)) {
+        if let Some(remote) = remote.as_ref().filter(|remote| meet(remote.address, api) || meet(remote.address, probes))
+        {
             let problem = format!("{} is the address of `listen.api` or `listen.probes` as well", remote.address);
             self.problem("listen.remote.address", problem, "give callers from outside a port of their own");
         }

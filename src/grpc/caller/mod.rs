@@ -142,12 +142,7 @@ impl Book {
         Ok(Self { pod, tokens, remote: remote.into_iter().map(known).collect() })
     }
 
-    fn find(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<&Names>,
-        now: Duration,
-    ) -> Result<Arc<Caller>, Refused> {
+    fn find(&self, headers: &HeaderMap, certificate: Option<&Names>, now: Duration) -> Result<Arc<Caller>, Refused> {
         let claims = match bearer(headers)? {
             None => None,
             Some(token) => {

@@ -293,9 +293,8 @@ impl<'a> Held<'a> {
             let aliases = entity.aliases().iter().map(|alias| &alias.key);
             std::iter::once(entity.key()).chain(aliases).map(move |key| (entity, key))
         });
-        let meets = |template: &Template| {
-            literal.starts_with(template.prefix()) || template.prefix().starts_with(literal)
-        };
+        let meets =
+            |template: &Template| literal.starts_with(template.prefix()) || template.prefix().starts_with(literal);
         let tenants: Vec<Option<&str>> = templates
             .filter(|(_, template)| meets(template))
             .map(|(entity, template)| {

@@ -39,7 +39,10 @@ impl Tally {
             self.refuse("accesses".to_owned(), Kind::InvalidField, problem, count.max(1));
         } else {
             for (at, access) in message.accesses.into_iter().enumerate() {
-                match is_let(&access).and_then(|()| access_in(accesses, access)).and_then(|access| accesses.tell(access)) {
+                match is_let(&access)
+                    .and_then(|()| access_in(accesses, access))
+                    .and_then(|access| accesses.tell(access))
+                {
                     Ok(Fate::Taken) => self.response.accepted += 1,
                     Ok(Fate::Dropped) => self.response.dropped += 1,
                     Err(Refused { path, kind, problem }) => {

@@ -10,7 +10,9 @@ use crate::grpc::convert;
 use crate::grpc::convert::record::Tally;
 use crate::grpc::pb::cache_read_service_server::CacheReadService;
 use crate::grpc::pb::lookup_request::Who as Shown;
-use crate::grpc::pb::{self, LookupItem, LookupRequest, LookupResponse, RecordRequest, RecordResponse, WatchRequest, WatchResponse};
+use crate::grpc::pb::{
+    self, LookupItem, LookupRequest, LookupResponse, RecordRequest, RecordResponse, WatchRequest, WatchResponse,
+};
 use crate::grpc::service::{Services, caller, not_built, refuse};
 
 pub struct Read {
