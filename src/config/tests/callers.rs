@@ -129,7 +129,7 @@ fn a_door_that_nobody_could_open_or_anybody_is_refused() {
     );
     assert_eq!(
         wrong(&[TLS, &jwt, &caller("jwt: { sub: ci }, rights: admin, tenants: all")]),
-        ".callers.ci.rights: `admin` is not a right"
+        ".callers.ci.rights[0]: `admin` is not a right"
     );
     assert!(wrong(&[TLS, &jwt, &caller("jwt: { sub: ci }, rights: stats")]).contains(".callers.ci.tenants"));
     assert!(
