@@ -9,6 +9,7 @@ pub mod invalidate;
 pub mod job;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -159,9 +160,13 @@ impl Client {
             dial = dial.tls_config(who.tls()).map_err(|error| CallError::BadCredentials(cause(&error)))?;
         }
         let bearer = who.bearer()?;
-        let channel = dial.connect().await.map_err(|error| match is_tls {
-            true => CallError::Untrusted(endpoint.to_owned(), cause(&error)),
-            false => CallError::Unreachable(endpoint.to_owned()),
+        let channel = dial.connect().await.map_err(|error| {
+            let endpoint = endpoint.to_owned();
+            if is_tls && is_distrust(&error) {
+                CallError::Untrusted(endpoint, cause(&error))
+            } else {
+                CallError::Unreachable(endpoint)
+            }
         })?;
         Ok(Self { channel: InterceptedService::new(channel, bearer), endpoint: endpoint.to_owned(), deadline })
     }
@@ -214,6 +219,13 @@ impl CallError {
             Code::Ok | Code::Unknown | Code::AlreadyExists | Code::Internal | Code::DataLoss => Fault::Defect,
         }
     }
+}
+
+/// Whether somebody answers there, and one of the two ends will not talk to the other.
+fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut kinds = chain.filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset))
 }
 
 /// What lies at the bottom of an error: the layers above it only say that there is one.

@@ -203,7 +203,7 @@ async fn clearing_is_counted_by_itself() {
     let rate = crate::domain::bucket::Rate::new(2, std::time::Duration::from_secs(60)).expect("a rate");
     let grant = Grant { limits: [(Act::Clear, rate)].into(), ..Grant::default() };
     let caller = Caller::new("ci".into(), grant, &Metrics::register(&mut Default::default()));
-    let mut clear = |target| invalidation(&caller, &catalog(), &request(target), Instant::now());
+    let clear = |target| invalidation(&caller, &catalog(), &request(target), Instant::now());
     assert!(clear(Target::Pattern("o:acme:*".into())).is_ok());
     assert!(clear(Target::All { entities: Vec::new() }).is_ok());
     let error = clear(Target::Pattern("o:acme:*".into())).expect_err("over the limit");
