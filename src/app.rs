@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::field;
 
@@ -32,7 +33,7 @@ use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
 use crate::fill::{self, Filler};
-use crate::grpc::caller::Callers;
+use crate::grpc::caller::{self, Callers};
 use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained, Outside};
 use crate::grpc::service::Services;
@@ -90,8 +91,7 @@ impl App {
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
-        let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone());
+        let mut sources = Sources::new(source::metrics::Metrics::register(&mut registry), random.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -119,8 +119,7 @@ impl App {
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
         let calls = grpc::metrics::Metrics::register(&mut registry);
-        let callers = Callers::new(live.callers, clock, calls.clone());
-        let callers = callers.map_err(|problems| told("listen.remote", &problems))?;
+        let callers = callers(live.callers, clock, &calls)?;
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
@@ -132,8 +131,7 @@ impl App {
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
-        let api = listeners.api().context("the api has no address")?;
-        let remote = listeners.remote().context("the remote api has no address")?;
+        let (api, remote) = addresses(&listeners).context("the api has no address")?;
         let outside = listen.remote.map(Outside::new).transpose().context("listen.remote.tls")?;
         let door = Door {
             services: Services { prehydrate, invalidate, live: settings.clone(), stopping: tasks.stopping() },
@@ -146,9 +144,7 @@ impl App {
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
-        let probes = Probes { phase: serving.clone(), store: store.clone() };
-        let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
-            .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
+        let admin = probes(admin, serving, &store, registry)?;
         let door = tasks.finish(server::serve(listeners, door));
         phase.send_replace(Phase::Serving);
         tracing::info!(%api, remote = remote.map(field::display), probes = %admin.address(), "serving");
@@ -223,6 +219,25 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             Stores { removal: store.clone(), store, journal, habits }
         }
     })
+}
+
+fn addresses(listeners: &Listeners) -> std::io::Result<(SocketAddr, Option<SocketAddr>)> {
+    Ok((listeners.api()?, listeners.remote()?))
+}
+
+fn probes(
+    config: admin::Config,
+    serving: watch::Receiver<Phase>,
+    store: &Arc<dyn Store>,
+    registry: Registry,
+) -> anyhow::Result<Admin> {
+    let probes = Probes { phase: serving.clone(), store: store.clone() };
+    admin::start(config, probes, Page::new(registry, store.clone()), health::routes(serving))
+        .with_context(|| format!("the probe port {} cannot be bound", config.probes))
+}
+
+fn callers(config: caller::Config, clock: Clock, metrics: &grpc::metrics::Metrics) -> anyhow::Result<Callers> {
+    Callers::new(config, clock, metrics.clone()).map_err(|problems| told("listen.remote", &problems))
 }
 
 /// What this pod is called, as Kubernetes tells every container.

@@ -5,6 +5,8 @@
 //! refused, as is one with a brace (it would move the key to another slot) or a control character. `encoded` ids are
 //! percent-encoded instead, injectively, for apps that do the same. In URLs values are always encoded.
 
+mod pin;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -75,14 +77,6 @@ pub enum RenderError {
     Separator { param: String, separator: String },
     #[error("the key that results is refused: {0}")]
     Key(#[from] KeyError),
-}
-
-/// The beginning of a text, with the value of the first parameter in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned<'a> {
-    pub text: String,
-    /// What ends the parameter; empty where the text ends with it.
-    pub after: &'a str,
 }
 
 impl RenderError {
@@ -302,48 +296,6 @@ impl Template {
         // Rendering again is the proof: it applies every rule, and shows that nothing was left over.
         let again = self.key(&params, ids).ok()?;
         (rest.is_empty() && again.as_bytes() == key.as_bytes()).then_some(params)
-    }
-
-    /// What every text of this template begins with whose first parameter is this one with this value, up to the end of
-    /// what follows it; none where another parameter comes first, or the value cannot stand there.
-    pub fn pinned(&self, param: &str, value: &str, ids: Ids) -> Option<Pinned<'_>> {
-        let at = self.parts.iter().position(|part| matches!(part, Part::Param(_)))?;
-        if !matches!(&self.parts[at], Part::Param(name) if name == param) || value.is_empty() {
-            return None;
-        }
-        let after = match self.parts.get(at + 1) {
-            None => "",
-            Some(Part::Text(text)) => text,
-            Some(Part::Param(_)) => return None,
-        };
-        let mut text = self.prefix().to_owned();
-        match ids {
-            Ids::Encoded => percent_encode(value, &mut text),
-            Ids::Plain => {
-                check_plain(param, value).ok()?;
-                text.push_str(value);
-            }
-        }
-        check_separator(param, &text[self.prefix().len()..], self.text_after(at)).ok()?;
-        Some(Pinned { text: text + after, after })
-    }
-
-    /// Whether some values, whatever they hold, could make this text of it.
-    pub fn may_make(&self, text: &str) -> bool {
-        let mut rest = text;
-        for (at, part) in self.parts.iter().enumerate() {
-            let Part::Text(own) = part else { continue };
-            let found =
-                if at == 0 { rest.strip_prefix(own.as_str()) } else { rest.split_once(own.as_str()).map(|s| s.1) };
-            match found {
-                Some(after) => rest = after,
-                None => return false,
-            }
-        }
-        match self.parts.last() {
-            Some(Part::Text(own)) => text.ends_with(own.as_str()),
-            Some(Part::Param(_)) | None => true,
-        }
     }
 
     fn text_after(&self, at: usize) -> Option<&str> {

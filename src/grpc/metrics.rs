@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::grpc::caller::Refused;
+use crate::grpc::caller::refused::Refused;
 use crate::grpc::rpc::Rpc;
 
 #[derive(Clone, Debug)]

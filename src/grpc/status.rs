@@ -123,78 +123,56 @@ One resource that cannot be filled is no error: it is an outcome in the answer.
 const fn face(kind: Kind) -> Face {
     let soon = Some(Duration::from_millis(100));
     let later = Some(Duration::from_secs(1));
-    let (code, reason, sentence, retry) = match kind {
-        Kind::InvalidField => {
-            (Code::InvalidArgument, ErrorReason::InvalidField, "a field of the request cannot be used", None)
-        }
-        Kind::UnknownEntity => {
-            (Code::InvalidArgument, ErrorReason::UnknownEntity, "the configuration declares no such entity", None)
-        }
-        Kind::UnknownAlias => {
-            (Code::InvalidArgument, ErrorReason::UnknownAlias, "the entity declares no such alias", None)
-        }
-        Kind::ForeignKey => (
-            Code::InvalidArgument,
-            ErrorReason::ForeignKey,
-            "a key or pattern lies under no declared prefix, or is one of hydrant's own",
-            None,
-        ),
-        Kind::ValueRefused => {
-            (Code::InvalidArgument, ErrorReason::ValueRefused, "the given value cannot be cached", None)
-        }
-        Kind::UnknownJob => {
-            (Code::NotFound, ErrorReason::UnknownJob, "there is no such job, or it ended more than an hour ago", None)
-        }
-        Kind::MemberUnresolved => (
-            Code::FailedPrecondition,
-            ErrorReason::MemberUnresolved,
-            "the member cannot be found by this alias: give its own parameters",
-            None,
-        ),
-        Kind::TooLarge => {
-            (Code::ResourceExhausted, ErrorReason::TooLarge, "the message is larger than this rpc takes", None)
-        }
-        Kind::Unauthenticated => (
-            Code::Unauthenticated,
-            ErrorReason::Unauthenticated,
-            "the caller, or the cookie it passed on, was not accepted",
-            None,
-        ),
-        Kind::PermissionDenied => {
-            (Code::PermissionDenied, ErrorReason::PermissionDenied, "the caller lacks the right to do this", None)
-        }
-        Kind::TenantDenied => (
-            Code::PermissionDenied,
-            ErrorReason::TenantDenied,
-            "the call concerns a tenant that is not among the caller's",
-            None,
-        ),
-        Kind::RateLimited => {
-            (Code::ResourceExhausted, ErrorReason::RateLimited, "the caller's limit for this rpc is used up", later)
-        }
-        Kind::Shed => {
-            (Code::ResourceExhausted, ErrorReason::Shed, "this sidecar has more to do than it can finish in time", soon)
-        }
-        Kind::NotConfigured => {
-            (Code::FailedPrecondition, ErrorReason::NotConfigured, "the configuration has this switched off", None)
-        }
-        Kind::NotBuilt => (Code::Unimplemented, ErrorReason::NotBuilt, "this version does not do this yet", None),
-        Kind::StoreUnavailable => {
-            (Code::Unavailable, ErrorReason::StoreUnavailable, "the store cannot be reached", later)
-        }
-        Kind::JournalUnavailable => (
-            Code::Unavailable,
-            ErrorReason::JournalUnavailable,
-            "the invalidation could be neither finished nor recorded; it was attempted all the same",
-            later,
-        ),
-        Kind::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, "this sidecar is ending", later),
-        Kind::Deadline => {
-            (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed and there was nothing to answer", None)
-        }
-        Kind::Internal => (Code::Internal, ErrorReason::Internal, "a defect; the trace id leads to the log", None),
+    let (code, reason, retry) = match kind {
+        Kind::InvalidField => (Code::InvalidArgument, ErrorReason::InvalidField, None),
+        Kind::UnknownEntity => (Code::InvalidArgument, ErrorReason::UnknownEntity, None),
+        Kind::UnknownAlias => (Code::InvalidArgument, ErrorReason::UnknownAlias, None),
+        Kind::ForeignKey => (Code::InvalidArgument, ErrorReason::ForeignKey, None),
+        Kind::ValueRefused => (Code::InvalidArgument, ErrorReason::ValueRefused, None),
+        Kind::UnknownJob => (Code::NotFound, ErrorReason::UnknownJob, None),
+        Kind::MemberUnresolved => (Code::FailedPrecondition, ErrorReason::MemberUnresolved, None),
+        Kind::TooLarge => (Code::ResourceExhausted, ErrorReason::TooLarge, None),
+        Kind::Unauthenticated => (Code::Unauthenticated, ErrorReason::Unauthenticated, None),
+        Kind::PermissionDenied => (Code::PermissionDenied, ErrorReason::PermissionDenied, None),
+        Kind::TenantDenied => (Code::PermissionDenied, ErrorReason::TenantDenied, None),
+        Kind::RateLimited => (Code::ResourceExhausted, ErrorReason::RateLimited, later),
+        Kind::Shed => (Code::ResourceExhausted, ErrorReason::Shed, soon),
+        Kind::NotConfigured => (Code::FailedPrecondition, ErrorReason::NotConfigured, None),
+        Kind::NotBuilt => (Code::Unimplemented, ErrorReason::NotBuilt, None),
+        Kind::StoreUnavailable => (Code::Unavailable, ErrorReason::StoreUnavailable, later),
+        Kind::JournalUnavailable => (Code::Unavailable, ErrorReason::JournalUnavailable, later),
+        Kind::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, later),
+        Kind::Deadline => (Code::DeadlineExceeded, ErrorReason::Deadline, None),
+        Kind::Internal => (Code::Internal, ErrorReason::Internal, None),
     };
-    Face { code, reason, sentence, retry }
+    Face { code, reason, sentence: sentence(kind), retry }
+}
+
+const fn sentence(kind: Kind) -> &'static str {
+    match kind {
+        Kind::InvalidField => "a field of the request cannot be used",
+        Kind::UnknownEntity => "the configuration declares no such entity",
+        Kind::UnknownAlias => "the entity declares no such alias",
+        Kind::ForeignKey => "a key or pattern lies under no declared prefix, or is one of hydrant's own",
+        Kind::ValueRefused => "the given value cannot be cached",
+        Kind::UnknownJob => "there is no such job, or it ended more than an hour ago",
+        Kind::MemberUnresolved => "the member cannot be found by this alias: give its own parameters",
+        Kind::TooLarge => "the message is larger than this rpc takes",
+        Kind::Unauthenticated => "the caller, or the cookie it passed on, was not accepted",
+        Kind::PermissionDenied => "the caller lacks the right to do this",
+        Kind::TenantDenied => "the call concerns a tenant that is not among the caller's",
+        Kind::RateLimited => "the caller's limit for this rpc is used up",
+        Kind::Shed => "this sidecar has more to do than it can finish in time",
+        Kind::NotConfigured => "the configuration has this switched off",
+        Kind::NotBuilt => "this version does not do this yet",
+        Kind::StoreUnavailable => "the store cannot be reached",
+        Kind::JournalUnavailable => {
+            "the invalidation could be neither finished nor recorded; it was attempted all the same"
+        }
+        Kind::ShuttingDown => "this sidecar is ending",
+        Kind::Deadline => "the deadline passed and there was nothing to answer",
+        Kind::Internal => "a defect; the trace id leads to the log",
+    }
 }
 
 fn build(face: &Face, fields: &[FieldError], metadata: HashMap<String, String>) -> Status {

@@ -8,6 +8,7 @@
 //! it declares. A reload makes all of them anew, with full buckets.
 
 pub mod certificate;
+pub mod refused;
 pub mod tenancy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::domain::caller::{Act, Right, Tenants};
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Kind};
 use crate::grpc::caller::certificate::Names;
+use crate::grpc::caller::refused::Refused;
 use crate::grpc::metrics::Metrics;
 use crate::grpc::rpc::{Needs, Rpc};
 use crate::prehydrate::identity::refusal::Why;
@@ -85,19 +87,6 @@ struct Book {
     pod: Arc<Caller>,
     tokens: Option<Tokens>,
     remote: Vec<(Shows, Arc<Caller>)>,
-}
-
-/// Why a call went no further. The name is a metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
-    /// Neither a token nor a certificate.
-    NoCredential,
-    Token(Why),
-    /// Genuine, and no declared caller's, or that of several.
-    UnknownCaller,
-    Right,
-    Tenant,
-    Limit,
 }
 
 impl Default for Grant {
@@ -237,22 +226,6 @@ impl Caller {
                 tracing::debug!(caller = self.name, ?act, "a caller is over its limit");
                 Err(Error { retry_after: Some(wait), ..Error::new(Kind::RateLimited, "over the caller's limit") })
             }
-        }
-    }
-}
-
-impl Refused {
-    /// Those that can always be; what is wrong with a token has words of its own.
-    pub const PLAIN: [Self; 5] = [Self::NoCredential, Self::UnknownCaller, Self::Right, Self::Tenant, Self::Limit];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoCredential => "no_credential",
-            Self::Token(why) => why.as_str(),
-            Self::UnknownCaller => "unknown_caller",
-            Self::Right => "right",
-            Self::Tenant => "tenant",
-            Self::Limit => "limit",
         }
     }
 }

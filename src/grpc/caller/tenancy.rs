@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Caller, Refused};
+use super::Caller;
+use super::refused::Refused;
 use crate::domain::caller::{Act, Right, Tenants};
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Entity;
