@@ -160,3 +160,54 @@ fn certificates(text: &Secret) -> Option<Vec<CertificateDer<'static>>> {
     let all: Vec<_> = CertificateDer::pem_slice_iter(text.expose().as_bytes()).collect::<Result<_, _>>().ok()?;
     (!all.is_empty()).then_some(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A certificate and its key, as PEM.
+    fn pair() -> (Secret, Secret) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("good");
+        let certificate = params.self_signed(&key).expect("signed");
+        (Secret::new(certificate.pem()), Secret::new(key.serialize_pem()))
+    }
+
+    fn tls() -> (Tls, Config) {
+        let (certificate, key) = pair();
+        let (certificate, key) = (SecretCell::new(certificate), SecretCell::new(key));
+        let config = Config { certificate, key, clients: Clients::Anonymous };
+        (Tls::new(config.clone()).expect("they fit"), config)
+    }
+
+    #[test]
+    fn a_pair_that_is_replaced_is_used_once_it_fits() {
+        let (tls, config) = tls();
+        let first = tls.server();
+        assert!(Arc::ptr_eq(&first, &tls.server()), "nothing has changed");
+        let (certificate, key) = pair();
+        config.certificate.set(certificate);
+        assert!(Arc::ptr_eq(&first, &tls.server()), "its key is not here yet");
+        config.key.set(key);
+        let second = tls.server();
+        assert!(!Arc::ptr_eq(&first, &second));
+        config.key.set(Secret::new("half a fi"));
+        assert!(Arc::ptr_eq(&second, &tls.server()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_shake_hands_is_sent_away() {
+        let (tls, _) = tls();
+        let (_silent, server) = tokio::io::duplex(64);
+        let began = Instant::now();
+        assert!(tls.accept(server, Duration::from_secs(2)).await.is_none());
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        let (mut clear, server) = tokio::io::duplex(1_024);
+        clear.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("room");
+        assert!(tls.accept(server, Duration::from_secs(2)).await.is_none());
+    }
+}
