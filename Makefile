@@ -35,8 +35,12 @@ consistency: ## promises against real faults: FAULT=… FOR=<seconds> MUTANT=…
 	cargo test --quiet --locked --test consistency $(if $(MUTANT),--features mutants) -- --fault "$(or $(FAULT),$(if $(LONG),all))" \
 		--for "$(FOR)" --mutant "$(MUTANT)" --invalidate "$(INVALIDATE)" --seed "$(SEED)" $(if $(LONG),--long)
 
-# Those that show quickly and every time. For each of them finding nothing is the failure.
-mutants: ## broken on purpose, Hydrant must be caught by the harness: three ways to break it
+# Each in the cheapest tier that can see it, the harness only where they show quickly and every time. Finding nothing is
+# the failure.
+mutants: ## broken on purpose, Hydrant must be caught: by its tests, by simulation, by the harness
+	scripts/prepare test
+	cargo test --quiet --locked --features mutants --lib without_detectors
+	cargo test --quiet --locked --features mutants --test sim mutant
 	for mutant in M1 M2 M8; do $(MAKE) --no-print-directory consistency MUTANT=$$mutant FOR=60 || exit 1; done
 
 lint: ## formatting, house rules, contract, licences, clippy; the quickest first

@@ -38,7 +38,7 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained, Outside};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
-use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::invalidate::{self, Forget, Hands, Invalidate, Means, Report};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
@@ -50,6 +50,8 @@ use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
+use crate::verify::look::Looker;
+use crate::verify::{self, Verify};
 
 /// A process that serves.
 pub struct App {
@@ -91,7 +93,8 @@ impl App {
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
-        let mut sources = Sources::new(source::metrics::Metrics::register(&mut registry), random.clone());
+        let metrics = source::metrics::Metrics::register(&mut registry);
+        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -99,13 +102,13 @@ impl App {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
         let config = invalidate::Config { pod: pod(env), ..invalidate };
-        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        let looker = Looker::new(store.clone(), settings.clone(), random.clone());
+        let (verify, forget, report) = verifying(live.verify, looker, clock, &tasks, &mut registry);
+        let invalidate = Invalidate::new(config, hands, means, forget).reporting(report);
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await.context("the spool cannot be read")?;
-        let plans = prehydrate::metrics::Metrics::register(&mut registry);
-        let cookies = Cookies::new(identity(live.identity)?, clock);
+        invalidate.start().await.context("`invalidate.spool.directory` cannot be used")?;
         let tools = prehydrate::Tools {
-            cookies,
+            cookies: Cookies::new(identity(live.identity)?, clock),
             live: settings.clone(),
             filler,
             habits,
@@ -114,19 +117,18 @@ impl App {
             clock,
             random: random.clone(),
             tasks: tasks.clone(),
-            metrics: plans,
+            metrics: prehydrate::metrics::Metrics::register(&mut registry),
         };
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
-        let calls = grpc::metrics::Metrics::register(&mut registry);
-        let callers = callers(live.callers, clock, &calls)?;
+        let (callers, calls) = callers(live.callers, clock, &mut registry)?;
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), purges, callers: callers.clone() };
+            let flows = Flows { prehydrate: prehydrate.clone(), verify, purges, callers: callers.clone() };
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
@@ -236,8 +238,35 @@ fn probes(
         .with_context(|| format!("the probe port {} cannot be bound", config.probes))
 }
 
-fn callers(config: caller::Config, clock: Clock, metrics: &grpc::metrics::Metrics) -> anyhow::Result<Callers> {
-    Callers::new(config, clock, metrics.clone()).map_err(|problems| told("listen.remote", &problems))
+/// Who may call, and what their calls are counted by.
+fn callers(
+    config: caller::Config,
+    clock: Clock,
+    registry: &mut Registry,
+) -> anyhow::Result<(Callers, grpc::metrics::Metrics)> {
+    let metrics = grpc::metrics::Metrics::register(registry);
+    let callers = Callers::new(config, clock, metrics.clone());
+    Ok((callers.map_err(|problems| told("listen.remote", &problems))?, metrics))
+}
+
+/// Who looks whether invalidations hold, and how the invalidation tells it of them.
+fn verifying(
+    config: verify::Config,
+    looker: Looker,
+    clock: Clock,
+    tasks: &Tasks,
+    registry: &mut Registry,
+) -> (Verify, Forget, Report) {
+    let metrics = verify::metrics::Metrics::register(registry);
+    let verify = Verify::start(config, verify::Tools { looker, clock, metrics }, tasks);
+    let (void, offer) = (verify.clone(), verify.clone());
+    (verify, Arc::new(move |keys| void.void(keys)), Arc::new(move |cleared| offer.offer(cleared)))
+}
+
+/// Sources and entities as the configuration has them, for a command that serves nobody.
+pub fn settings(live: &config::Live, random: Random, tasks: &Tasks) -> anyhow::Result<Settings> {
+    let metrics = source::metrics::Metrics::register(&mut Registry::default());
+    Sources::new(metrics, random, tasks.clone()).settings(live)
 }
 
 /// What this pod is called, as Kubernetes tells every container.

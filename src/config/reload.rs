@@ -45,7 +45,7 @@ pub struct Pace {
 }
 
 /// Sections that take effect while the process runs. Everything else needs a restart.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
     "enabled",
     "entities",
     "identity",
@@ -55,6 +55,7 @@ const LIVE: [&str; 9] = [
     "listen.remote.limits",
     "prehydrate",
     "sources",
+    "verify",
 ];
 
 /// Keys of those sections that do not: how many plans run at once is settled at the start.

@@ -30,6 +30,8 @@ pub enum Mutant {
     M10JournalLate,
     /// An alias is written without waiting for replicas to know its registration.
     M16NoWaitForRegistration,
+    /// Nothing looks at values for what has the shape of a secret.
+    M17DetectorsOff,
     /// The index is read before the key is deleted.
     M18IndexReadFirst,
     /// A sweep ends with its first pass.
@@ -37,7 +39,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::M1NoClaim,
         Self::M2NoWait,
         Self::M3CounterNonces,
@@ -47,6 +49,7 @@ impl Mutant {
         Self::M8FetchBeforeClaim,
         Self::M10JournalLate,
         Self::M16NoWaitForRegistration,
+        Self::M17DetectorsOff,
         Self::M18IndexReadFirst,
         Self::M19OnePass,
     ];

@@ -238,14 +238,18 @@ fn cause(error: &dyn std::error::Error) -> String {
 }
 
 fn refusal(status: &Status) -> String {
-    let mut text = format!("{}: {}", code_name(status.code()), status.message());
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    // The sentence goes on with the first of them; here all of them follow.
+    let first = violations.first().and_then(|first| status.message().split_once(&format!(": {}: ", first.field)));
+    let sentence = first.map_or(status.message(), |(sentence, _)| sentence);
+    let mut text = format!("{}: {sentence}", code_name(status.code()));
     if let Some(right) = status.get_details_error_info().and_then(|info| info.metadata.get("right").cloned()) {
         text.push_str(&format!("\n  the right: {right}"));
     }
     if let Some(after) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
         text.push_str(&format!("\n  try again in {:.1} s", after.as_secs_f64()));
     }
-    for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
+    for violation in violations {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
     text
@@ -318,8 +322,8 @@ impl Answer {
                 exclusion => short(exclusion.as_str_name(), "PLAN_EXCLUSION_"),
             },
             source: planned.source.clone(),
-            elapsed_ms: 0.0,
-            bytes: 0,
+            elapsed_ms: milliseconds(planned.expected_elapsed.as_ref()),
+            bytes: planned.expected_bytes,
             reason: planned.explanation.clone(),
             why: short(planned.plan_reason().as_str_name(), "PLAN_REASON_"),
             score: planned.score,

@@ -62,6 +62,9 @@ impl Args {
 
 fn chosen(names: &str, mutant: Option<Mutant>) -> Result<Vec<Fault>, String> {
     match (names, mutant) {
+        ("", Some(Mutant::M17DetectorsOff)) => {
+            Err("M17 shows in the tests of the projection: nothing here is a secret".to_owned())
+        }
         ("", Some(mutant)) => Ok(shows(mutant)),
         ("" | "ci", _) => Ok(Fault::for_ci()),
         ("all", _) => Ok(Fault::all()),
@@ -84,6 +87,7 @@ fn shows(mutant: Mutant) -> Vec<Fault> {
         | Mutant::M4AliasClaimedLate
         | Mutant::M5IndexCleared
         | Mutant::M8FetchBeforeClaim
+        | Mutant::M17DetectorsOff
         | Mutant::M18IndexReadFirst
         | Mutant::M19OnePass => vec![Fault::None],
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
+use crate::config::form::{Formed, KeyTemplate, PathTemplate, SqlText, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
@@ -34,6 +34,9 @@ pub struct Entity {
     /// `attributes.<name>`. A subject-scoped key with one parameter takes the user, a parameter `tenant` the tenant.
     #[serde(default)]
     pub bind: BTreeMap<String, Formed<Fact>>,
+    /// Which parameters of the key are known only from another entity's answer, such as a user's organisation from the
+    /// profile. A login fills it as soon as that answer is there.
+    pub follows: Option<Follows>,
     /// Where a member is loaded from. Left out: applications write it, Hydrant only removes it.
     pub load: Option<Load>,
     /// How long a value lives. Nothing is cached without an end.
@@ -79,6 +82,18 @@ pub struct Alias {
     /// Where the value that is kept holds what this alias is named by: `$.contact.email`. If left out, each parameter is
     /// the field of its name; one that is a parameter of `key` as well is the member's.
     pub from: Option<Formed<Place>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Follows {
+    /// The entity whose answer is needed. It has a `load` itself, and follows from the subject, or from another answer.
+    #[schemars(extend("x-hint" = "name the entity whose answer is needed", "x-declared" = "entities"))]
+    pub from: String,
+    /// For each parameter the place in the value that the other entity keeps: `org: $.organisation.id`. A string or a
+    /// whole number has to stand there.
+    #[schemars(extend("x-hint" = "say where the parameter stands: `by: { org: $.organisation.id }`"))]
+    pub by: BTreeMap<String, Formed<Place>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -148,15 +163,54 @@ pub struct Load {
     /// One of `sources`.
     #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
     pub source: String,
-    /// The path below the source's origin: `/users/{id}`. It may use the key's parameters, which are always
-    /// percent-encoded here.
-    #[schemars(extend("x-hint" = "write the path below the source's origin: `get: \"/users/{id}\"`"))]
-    pub get: Formed<PathTemplate>,
+    /// For a source behind HTTP: the path below its origin, `/users/{id}`. It may use the key's parameters, which are
+    /// always percent-encoded here.
+    pub get: Option<Formed<PathTemplate>>,
+    /// For a source behind Postgres: the query for one member, `select … from users where id = {id}`. It may use the
+    /// key's parameters, which are always sent beside it; `$1` is the first of them.
+    pub query: Option<Formed<SqlText>>,
+    /// What of the query's answer is the member.
+    #[serde(default)]
+    pub rows: Rows,
+    /// How many members are loaded at once, for warm-ups. Left out: one by one.
+    pub bulk: Option<Bulk>,
     /// Where in the answer the value stands: `$.data`. The whole answer if left out.
     pub body: Option<String>,
     /// Whose credential goes with the call. If left out: the session where the source takes one and the entity is
     /// subject-scoped, else the service credential.
     pub credential: Option<Credential>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// Its one row, as an object. No row: there is no such member; two are an error.
+    #[default]
+    One,
+    /// All of its rows, as an array of objects, be it an empty one.
+    List,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bulk {
+    /// For a source behind HTTP: the path of a list, `/users?ids={ids}`. The ids stand there with commas between them.
+    pub get: Option<Formed<PathTemplate>>,
+    /// Where in the answer the list stands: `$.data`. The whole answer if left out. Each of its items is taken for what
+    /// would stand at `load.body` of the answer for that member alone.
+    pub items: Option<Formed<Place>>,
+    /// Where in an item its id stands. If left out, the field that is called as the key's parameter.
+    pub id: Option<Formed<Place>>,
+    /// For a source behind Postgres: the query for many members, in which each of the key's parameters stands for the
+    /// array of theirs: `select … from users where id = any({id})`.
+    pub query: Option<Formed<SqlText>>,
+    /// The columns that say whose a row is, one for each of the key's parameters, in their order. If left out, those of
+    /// the parameters' names.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// Members in one call. If left out, 500 for a query and 50 for a path, which must not become too long.
+    #[schemars(range(min = 2, max = 5000))]
+    pub most: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

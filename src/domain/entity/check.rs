@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::domain::entity::{AliasValue, Credential, Draft, Name, Scope};
+use crate::domain::entity::{AliasValue, Ask, Bulk, BulkAsk, Credential, Draft, IDS, Load, Name, Scope};
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::Template;
@@ -24,10 +24,26 @@ pub enum EntityError {
     SubjectNotInKey,
     #[error("a tenant-scoped key must hold the tenant: bind one of its parameters to it")]
     TenantNotInKey,
+    #[error("`{0}` is to follow from another entity, but the key has no such parameter")]
+    ToldNowhere(String),
+    #[error("`{0}` is bound to the subject, and is to follow from another entity as well")]
+    ToldTwice(String),
+    #[error("it follows from another entity, but no parameter does")]
+    NothingTold,
     #[error("the source forwards the subject's session, which may fill subject-scoped entities only; this one is {0}")]
     SessionBeyondSubject(&'static str),
-    #[error("`{{{0}}}` is not a parameter of the key")]
-    UnknownInPath(String),
+    #[error("`{{{param}}}` is not a parameter of the key")]
+    UnknownInLoad { param: String, field: &'static str },
+    #[error("members that are loaded together cannot each have their session")]
+    BulkWithSession,
+    #[error("a list of ids can stand for keys of one parameter only, and this one has several")]
+    BulkOfPairs,
+    #[error("the path holds no `{{{IDS}}}`, or something else besides")]
+    BulkWithoutIds,
+    #[error("{given} columns tell whose a row is, but the key has {wanted} parameters")]
+    BulkColumns { given: usize, wanted: usize },
+    #[error("the key's parameters are what the query takes, each as an array, and `{{{0}}}` is in one of them only")]
+    BulkParam(String),
     #[error(
         "the tag uses `{{{0}}}`, which is neither a parameter of the key nor `tenant` or `subject`; a tag must be known before the fetch"
     )]
@@ -62,13 +78,19 @@ impl Draft {
     pub(super) fn problems(&self) -> Vec<EntityError> {
         let params: BTreeSet<&str> = self.key.params().collect();
         let mut problems = self.problems_of_scope(&params);
+        problems.extend(self.problems_of_follows(&params));
         if let Some(load) = &self.load {
             if load.credential == Credential::Session && self.scope != Scope::Subject {
                 problems.push(EntityError::SessionBeyondSubject(self.scope.as_str()));
             }
-            for param in load.path.params().filter(|p| !params.contains(p)) {
-                problems.push(EntityError::UnknownInPath(param.to_owned()));
+            for param in load.ask.params().into_iter().filter(|p| !params.contains(p)) {
+                let field = match load.ask {
+                    Ask::Get(_) => "load.get",
+                    Ask::Query { .. } => "load.query",
+                };
+                problems.push(EntityError::UnknownInLoad { param: param.to_owned(), field });
             }
+            problems.extend(load.bulk.as_ref().and_then(|bulk| self.problem_of_bulk(load, bulk, &params)));
         }
         if is_own(&self.key) {
             problems.push(EntityError::OwnPrefix);
@@ -85,6 +107,25 @@ impl Draft {
         problems
     }
 
+    /// Members that are loaded together have nobody's session, and are told apart by their ids.
+    fn problem_of_bulk(&self, load: &Load, bulk: &Bulk, params: &BTreeSet<&str>) -> Option<EntityError> {
+        if load.credential == Credential::Session {
+            return Some(EntityError::BulkWithSession);
+        }
+        match &bulk.ask {
+            BulkAsk::Get { .. } if params.len() > 1 => Some(EntityError::BulkOfPairs),
+            BulkAsk::Get { path, items: _, id: _ } if path.params().ne([IDS]) => Some(EntityError::BulkWithoutIds),
+            BulkAsk::Get { .. } => None,
+            BulkAsk::Query { columns, .. } if columns.len() != params.len() => {
+                Some(EntityError::BulkColumns { given: columns.len(), wanted: params.len() })
+            }
+            BulkAsk::Query { query, columns: _ } => {
+                let used: BTreeSet<&str> = query.params().collect();
+                used.symmetric_difference(params).next().map(|param| EntityError::BulkParam((*param).to_owned()))
+            }
+        }
+    }
+
     fn problems_of_scope(&self, params: &BTreeSet<&str>) -> Vec<EntityError> {
         let bound = |fact: fn(&Fact) -> bool| self.bind.iter().any(|(p, f)| params.contains(p.as_str()) && fact(f));
         let unknown = self.bind.keys().filter(|p| !params.contains(p.as_str()));
@@ -97,6 +138,15 @@ impl Draft {
             Scope::Subject | Scope::Tenant | Scope::Shared => {}
         }
         problems
+    }
+
+    fn problems_of_follows(&self, params: &BTreeSet<&str>) -> Vec<EntityError> {
+        let Some(follows) = &self.follows else { return Vec::new() };
+        let unknown = follows.by.keys().filter(|param| !params.contains(param.as_str()));
+        let bound = follows.by.keys().filter(|param| self.bind.contains_key(*param));
+        let nothing = follows.by.is_empty().then_some(EntityError::NothingTold);
+        let unknown = unknown.map(|param| EntityError::ToldNowhere(param.clone()));
+        unknown.chain(bound.map(|param| EntityError::ToldTwice(param.clone()))).chain(nothing).collect()
     }
 
     /// A tag may say whose the member is only as far as that is the same whoever asks for it.
@@ -155,8 +205,13 @@ impl EntityError {
     pub fn field(&self) -> String {
         let part = match self {
             Self::BoundNowhere(_) | Self::SubjectNotInKey | Self::TenantNotInKey => "bind",
+            Self::ToldNowhere(_) | Self::ToldTwice(_) | Self::NothingTold => "follows.by",
             Self::SessionBeyondSubject(_) => "scope",
-            Self::UnknownInPath(_) => "load.get",
+            Self::UnknownInLoad { param: _, field } => field,
+            Self::BulkWithSession | Self::BulkOfPairs => "load.bulk",
+            Self::BulkWithoutIds => "load.bulk.get",
+            Self::BulkColumns { .. } => "load.bulk.key",
+            Self::BulkParam(_) => "load.bulk.query",
             Self::UnknownInTag(_) | Self::TagBeyondScope { .. } | Self::TooManyTags => "tags",
             Self::AliasTwice(_) | Self::TooManyAliases => "aliases",
             Self::AliasWithoutId(alias) => return format!("aliases.{alias}.value"),

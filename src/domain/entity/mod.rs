@@ -4,6 +4,7 @@
 //! without the subject in it, a forwarded session filling what others read, a value without an end.
 
 pub mod check;
+pub mod follows;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,13 @@ use std::time::Duration;
 
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
+use crate::domain::entity::follows::Follows;
 use crate::domain::key::Key;
 use crate::domain::projection::Projection;
 use crate::domain::projection::paths::Place;
+use crate::domain::query::Query;
 use crate::domain::subject::{Fact, Subject};
-use crate::domain::template::{Ids, Params, Template};
+use crate::domain::template::{Ids, Params, RenderError, Template};
 use crate::domain::ttl::Ttl;
 
 /// The name of an entity, a source or an alias, as the configuration declares it.
@@ -33,6 +36,7 @@ pub struct Entity {
     scope: Scope,
     class: Class,
     bind: BTreeMap<String, Fact>,
+    follows: Option<Follows>,
     load: Option<Load>,
     ttl: Ttl,
     projection: Projection,
@@ -55,6 +59,8 @@ pub struct Draft {
     pub class: Class,
     /// Which fact of the subject each parameter takes when a caller names none.
     pub bind: BTreeMap<String, Fact>,
+    /// Which parameters are known only from another entity's answer.
+    pub follows: Option<Follows>,
     pub load: Option<Load>,
     pub ttl: Ttl,
     pub projection: Projection,
@@ -120,11 +126,52 @@ pub enum Writers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     pub source: Name,
-    pub path: Template,
+    pub ask: Ask,
+    /// How many members are loaded with one call, where the source can.
+    pub bulk: Option<Bulk>,
     /// Whether the source asks for the subject's own session rather than a service credential.
     pub credential: Credential,
     /// For how long after a change the source may still answer what was before it.
     pub lag: Option<Duration>,
+}
+
+/// What a source is asked for one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A path below the origin of an HTTP source.
+    Get(Template),
+    /// A query of a Postgres source; its parameters are the key's.
+    Query { query: Query, rows: Rows },
+}
+
+/// What of a query's answer is the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Its one row, as an object. Two are an error, none means that there is no such member.
+    One,
+    /// All of its rows, as an array of objects. No row is an empty array: a member always exists.
+    List,
+}
+
+/// What a source is asked for many members at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    pub ask: BulkAsk,
+    /// Members in one call, at most.
+    pub most: usize,
+}
+
+/// What stands for the ids in the path of a bulk load.
+pub const IDS: &str = "ids";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BulkAsk {
+    /// A path with `{ids}` in it: the ids, with commas between them. The answer holds a list of `items`, each of which
+    /// says at `id` whose it is.
+    Get { path: Template, items: Place, id: Place },
+    /// A query in which each parameter of the key stands for the array of all the members'. `columns` say whose a row
+    /// is: one for each parameter of the key, in their order.
+    Query { query: Query, columns: Vec<String> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +237,7 @@ impl Entity {
             scope,
             class,
             bind,
+            follows,
             load,
             ttl,
             projection,
@@ -208,6 +256,7 @@ impl Entity {
             scope,
             class,
             bind,
+            follows,
             load,
             ttl,
             projection,
@@ -243,6 +292,11 @@ impl Entity {
 
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Which parameters another entity's answer gives.
+    pub fn follows(&self) -> Option<&Follows> {
+        self.follows.as_ref()
     }
 
     pub fn load(&self) -> Option<&Load> {
@@ -283,9 +337,19 @@ impl Entity {
         self.secret
     }
 
-    /// Whether every parameter of the key can be taken from a subject: only then can the member be predicted.
+    /// Whether every parameter of the key can be taken from a subject.
     pub fn follows_from_subject(&self) -> bool {
         self.key.params().all(|param| self.bind.contains_key(param))
+    }
+
+    /// Whether nobody has to name a parameter: the subject gives it, or another entity's answer does.
+    pub fn follows_from_login(&self) -> bool {
+        self.key.params().all(|param| self.bind.contains_key(param) || self.is_told(param))
+    }
+
+    /// Whether another entity's answer gives the parameter.
+    pub fn is_told(&self, param: &str) -> bool {
+        self.follows.as_ref().is_some_and(|follows| follows.by.contains_key(param))
     }
 
     /// Fills in what a caller left out from the subject's facts.
@@ -327,13 +391,46 @@ impl Draft {
     /// called `tenant` takes the tenant.
     fn bind_by_default(&mut self) {
         let params: Vec<String> = self.key.params().map(str::to_owned).collect();
-        if params.iter().any(|p| p == "tenant") {
+        let told = |param: &str| self.follows.as_ref().is_some_and(|follows| follows.by.contains_key(param));
+        if params.iter().any(|p| p == "tenant") && !told("tenant") {
             self.bind.entry("tenant".to_owned()).or_insert(Fact::Tenant);
         }
-        let unbound: Vec<&String> = params.iter().filter(|p| !self.bind.contains_key(*p)).collect();
+        let unbound: Vec<&String> = params.iter().filter(|p| !self.bind.contains_key(*p) && !told(p)).collect();
         let has_subject = self.bind.values().any(|fact| matches!(fact, Fact::User | Fact::Session));
         if let ([only], Scope::Subject, false) = (&unbound[..], self.scope, has_subject) {
             self.bind.insert((*only).clone(), Fact::User);
+        }
+    }
+}
+
+impl Load {
+    /// By one call for each member, with a credential of the sidecar's own or none.
+    pub const fn plain(source: Name, ask: Ask) -> Self {
+        Self { source, ask, bulk: None, credential: Credential::Service, lag: None }
+    }
+
+    /// Whether a member with these parameters can be asked for at all.
+    pub fn can_ask(&self, params: &Params) -> Result<(), RenderError> {
+        match &self.ask {
+            Ask::Get(path) => path.path(params).map(drop),
+            Ask::Query { query, rows: _ } => query.bind(params).map(drop),
+        }
+    }
+}
+
+impl Ask {
+    /// The path of one member, where the source is asked by path and the path can hold it.
+    pub fn path(&self, params: &Params) -> Option<String> {
+        match self {
+            Self::Get(path) => path.path(params).ok(),
+            Self::Query { .. } => None,
+        }
+    }
+
+    pub fn params(&self) -> Vec<&str> {
+        match self {
+            Self::Get(path) => path.params().collect(),
+            Self::Query { query, rows: _ } => query.params().collect(),
         }
     }
 }
@@ -372,6 +469,7 @@ pub mod sample {
             scope: Scope::Shared,
             class: Class::Reference,
             bind: BTreeMap::new(),
+            follows: None,
             load: None,
             ttl: Ttl::new(Duration::from_secs(60), 10, 20, None).expect("a good ttl"),
             projection: Projection::new(spec).expect("a good projection"),
@@ -392,7 +490,7 @@ mod tests {
 
     fn load(credential: Credential, path: &str) -> Option<Load> {
         let path = Template::parse(path).expect("a good template");
-        Some(Load { source: Name::new("api").expect("a good name"), path, credential, lag: None })
+        Some(Load { credential, ..Load::plain(Name::new("api").expect("a good name"), Ask::Get(path)) })
     }
 
     fn subject(user: &str, tenant: Option<&str>) -> Subject {

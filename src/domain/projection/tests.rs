@@ -303,6 +303,22 @@ fn a_secret_refuses_the_whole_and_is_named_by_its_place_only() {
     assert_eq!(refused(r#"{"log":"\"{\\\"pin\\\":1}\""}"#), "log");
 }
 
+/// A mutant is chosen once for a process, so it has one of its own: this very binary, asked for the test before this.
+#[cfg(feature = "mutants")]
+#[test]
+fn without_detectors_the_tests_would_notice() {
+    let caught = |mutant: &str| {
+        let myself = std::env::current_exe().expect("a test is a file");
+        let test = "domain::projection::tests::a_secret_refuses_the_whole_and_is_named_by_its_place_only";
+        let output = std::process::Command::new(myself).args(["--exact", test]).env("HYDRANT_MUTANT", mutant).output();
+        let output = output.expect("runs");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("running 1 test"), "{test} is not there any more");
+        !output.status.success()
+    };
+    assert!(caught("M17"));
+    assert!(!caught("M1"), "it is this mutant that is caught, and no other");
+}
+
 #[test]
 fn what_is_left_out_may_hold_anything_that_is_json() {
     let body = r#"{"id":1,"session":{"token":"Bearer 0123456789abcdef"},"card":4111111111111111}"#;
