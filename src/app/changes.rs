@@ -10,9 +10,10 @@ use crate::config;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
 use crate::fill::settings::{Live, Settings};
+use crate::grpc::caller::Callers;
 use crate::prehydrate::Prehydrate;
 use crate::prehydrate::identity::Identity;
-use crate::prehydrate::identity::settings::Config as IdentityConfig;
+use crate::prehydrate::identity::settings::{Config as IdentityConfig, ConfigProblem};
 use crate::source::any::{self, AnySource};
 use crate::source::metrics::Metrics;
 use crate::tasks::Tasks;
@@ -23,6 +24,7 @@ pub struct Flows {
     pub prehydrate: Prehydrate,
     pub verify: Verify,
     pub purges: Purges,
+    pub callers: Callers,
 }
 
 /// Makes sources, at the start and at every reload.
@@ -60,10 +62,12 @@ impl Sources {
 
 /// The configuration was accepted with the same texts, so this hardly fails; a file that is rotated in between may.
 pub fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> {
-    config.map(Identity::new).transpose().map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("identity: {}", problems.join("; "))
-    })
+    config.map(Identity::new).transpose().map_err(|problems| told("identity", &problems))
+}
+
+pub fn told(section: &str, problems: &[ConfigProblem]) -> anyhow::Error {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{section}: {}", problems.join("; "))
 }
 
 /// Puts every accepted change in force. A fill that has begun keeps what it began with.
@@ -75,7 +79,11 @@ pub async fn follow_changes(
 ) {
     while changes.changed().await.is_ok() {
         let next = changes.borrow_and_update().clone();
-        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
+        let built = sources.settings(&next).and_then(|settings| {
+            let identity = identity(next.identity)?;
+            flows.callers.replace(next.callers).map_err(|problems| told("listen.remote", &problems))?;
+            Ok((settings, identity))
+        });
         match built {
             Ok((settings, identity)) => {
                 let before = live.get();

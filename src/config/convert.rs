@@ -22,6 +22,7 @@ use crate::domain::secret::{Secret, SecretCell};
 use crate::domain::switch::Switch;
 use crate::{fill, verify};
 
+mod caller;
 mod door;
 mod entity;
 mod identity;
@@ -86,16 +87,16 @@ impl Context<'_> {
         let invalidate = self.invalidate(group.as_ref(), fill.as_ref());
         let store = self.store(group.as_ref());
         let sources = self.sources(fill.as_ref());
-        let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
+        let entities = self.entities(&sources, listen.as_ref().map(|(api, _, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
         let verify = self.verify();
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);
 
-        let (listen, admin) = listen?;
-        let live =
-            Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, verify: verify?, identity };
+        let (listen, admin, callers) = listen?;
+        let (enabled, catalog, prehydrate, verify) = (enabled?, catalog?, prehydrate?, verify?);
+        let live = Live { enabled, catalog, sources, prehydrate, verify, identity, callers };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,

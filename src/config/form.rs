@@ -4,6 +4,8 @@
 //! is wrong by itself is told wherever it stands, even in a section that is broken elsewhere, and `convert` meets values
 //! that already are what they should be.
 
+pub mod grant;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -122,6 +124,8 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<CookieName>(),
         of::<SocketPath>(),
         of::<Level>(),
+        of::<grant::RightName>(),
+        of::<grant::Limit>(),
     ];
     forms.into_iter().find(|form| form.format == format)
 }

@@ -68,6 +68,8 @@ pub struct Live {
     pub verify: verify::Config,
     /// None where callers name the subject themselves.
     pub identity: Option<prehydrate::identity::settings::Config>,
+    /// Who may call.
+    pub callers: grpc::caller::Config,
 }
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod bucket;
 pub mod budget;
+pub mod caller;
 pub mod catalog;
 pub mod cleared;
 pub mod clock;

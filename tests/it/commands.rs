@@ -59,7 +59,7 @@ async fn healthcheck_says_yes_or_no() {
 async fn a_wrong_endpoint_says_what_is_wrong_with_it() {
     let (sidecar, _origin) = sidecar().await;
     let call = |endpoint: &str| hydrant(&["prehydrate", "--user", "1", "--endpoint", endpoint], &[]);
-    for nonsense in ["127.0.0.1:4770", "nonsense", "https://127.0.0.1:4770", ""] {
+    for nonsense in ["127.0.0.1:4770", "nonsense", "ftp://127.0.0.1:4770", ""] {
         let said = call(nonsense);
         assert_eq!(said.code, Some(64), "{nonsense}: {}", said.errors);
         assert!(said.errors.contains("write http://host:port"), "{nonsense}: {}", said.errors);
