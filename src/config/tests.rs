@@ -6,6 +6,7 @@ use super::*;
 
 mod environment;
 mod identity;
+mod postgres;
 mod refusals;
 
 /// Compares with a file of the repository; `BLESS=1` writes it instead.
