@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hydrant::domain::entity::{Bulk, BulkAsk, Draft, Load};
+use hydrant::domain::entity::load::{Bulk, BulkAsk};
+use hydrant::domain::entity::{Draft, Load};
 use hydrant::domain::outcome::{Outcome, Resource};
 use hydrant::domain::projection::paths::Place;
 use hydrant::domain::random::Random;

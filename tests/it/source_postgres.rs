@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hydrant::domain::budget::Budget;
-use hydrant::domain::entity::{Ask, Bulk, BulkAsk, Draft, Entity, Load, Member, Rows};
+use hydrant::domain::entity::load::{Ask, Bulk, BulkAsk, Rows};
+use hydrant::domain::entity::{Draft, Entity, Load, Member};
 use hydrant::domain::field;
 use hydrant::domain::projection::paths::Place;
 use hydrant::domain::query::Query;

@@ -1,7 +1,7 @@
 //! Postgres in the configuration: what a good one becomes, and one example for each refusal.
 
 use super::*;
-use crate::domain::entity::{Ask, BulkAsk, Rows};
+use crate::domain::entity::load::{Ask, BulkAsk, Rows};
 use crate::source::any;
 
 const GOOD: &str = r#"
@@ -61,6 +61,12 @@ fn what_cannot_work_is_refused() {
             "/shop\"",
             "/shop\", statement_timeout: 20s",
             "sources.db.postgres.statement_timeout: a query may take 20s, but the claim",
+        ),
+        ("url: \"postgres://hydrant@db.internal/shop\"", "", "sources.db.postgres.url: `url` is missing"),
+        (
+            "postgres: {",
+            "http: { origin: \"https://a\" }, postgres: {",
+            "sources.db: a source is behind `http` or behind",
         ),
         ("where id = $1", "where id = $2", "entities.user.load.query: `$2` stands for a parameter that is not there"),
         ("where id = $1", "where id = {name}", "entities.user.load.query: `{name}` is not a parameter of the key"),

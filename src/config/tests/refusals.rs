@@ -137,12 +137,6 @@ fn sources() {
             "",
             "sources.api: it is not said how this source is reached",
         ),
-        ("http: {", "postgres: {}, http: {", "sources.api.postgres.url: `url` is missing"),
-        (
-            "http: {",
-            "postgres: { url: \"postgres://u@h/d\" }, http: {",
-            "sources.api: a source is behind `http` or behind `postgres`, not both",
-        ),
         (
             "https://api.internal",
             "https://api.internal/v1",

@@ -28,7 +28,8 @@ use tracing::Instrument;
 
 use crate::domain::breaker::Admission;
 use crate::domain::budget::Meter;
-use crate::domain::entity::{Ask, BulkAsk, Name, Rows};
+use crate::domain::entity::Name;
+use crate::domain::entity::load::{Ask, BulkAsk, Rows};
 use crate::domain::query::Query;
 use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
