@@ -1,5 +1,6 @@
-//! What became of a job: from this process's board, or from what its worker noted in the journal.
+//! What became of a job: from this process's board, from its spool, or from what its worker noted in the journal.
 
+use std::future::ready;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
@@ -12,6 +13,7 @@ use crate::invalidate::intent::Intent;
 use crate::invalidate::jobs::Job;
 use crate::invalidate::note::Noted;
 use crate::invalidate::request::Durability;
+use crate::invalidate::spool::{self, SpoolError};
 use crate::invalidate::work::Worker;
 
 /// Between looks at another sidecar's job for somebody who watches it.
@@ -24,15 +26,16 @@ pub async fn job(worker: &Worker, id: &str) -> Result<Job, Error> {
         let noted = seen.noted.borrow().clone();
         return Ok(noted.job(id, seen.durability));
     }
-    elsewhere(worker, &id).await?.ok_or_else(unknown)
+    unposted(worker, &id).await?.ok_or_else(unknown)
 }
 
 pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Result<Job, Error>> + Send + use<>, Error> {
     let first = job(worker, id).await?;
     let id = first.id.clone();
     let states = match worker.board.see(&id) {
-        Some(seen) => here(id, seen).boxed(),
-        None => polled(worker.clone(), first).boxed(),
+        // Put off, or left to others, it is looked for as any other.
+        Some(seen) => here(id, seen).chain(polled(worker.clone(), first)).boxed(),
+        None => stream::once(ready(Ok(first.clone()))).chain(polled(worker.clone(), first)).boxed(),
     };
     // The final state is told, or that there will be none, and nothing is asked for after it.
     Ok(stream::unfold(Some(states), |states| async {
@@ -56,19 +59,31 @@ fn here(id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send 
     })
 }
 
+/// What changes after `first`.
 fn polled(worker: Worker, first: Job) -> impl Stream<Item = Result<Job, Error>> + Send {
-    let states = stream::unfold((worker, first.clone()), |(worker, last)| async move {
+    stream::unfold((worker, first), |(worker, last)| async move {
         loop {
             sleep(LOOK).await;
-            match elsewhere(&worker, &last.id).await {
-                Ok(Some(job)) if job != last => return Some((Ok(job.clone()), (worker, job))),
-                Ok(Some(_)) => {}
-                Ok(None) => return Some((Err(lost()), (worker, last))),
+            match job(&worker, last.id.as_str()).await {
+                Ok(job) if job != last => return Some((Ok(job.clone()), (worker, job))),
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::UnknownJob => return Some((Err(lost()), (worker, last))),
                 Err(error) => tracing::debug!(%error, "a job that is watched could not be asked for"),
             }
         }
-    });
-    stream::once(std::future::ready(Ok(first))).chain(states)
+    })
+}
+
+/// A job that nobody works on here: it waits in the spool, or somebody else has it.
+async fn unposted(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
+    if !spool::is_spooled(id) {
+        return elsewhere(worker, id).await;
+    }
+    let Some(spool) = &worker.books.spool else { return Ok(None) };
+    let unavailable = |error: SpoolError| Error::new(Kind::StoreUnavailable, error.to_string());
+    let Some(bytes) = spool.read(id).await.map_err(unavailable)? else { return Ok(None) };
+    let queued = Intent::from_bytes(&bytes).ok().map(|intent| Noted::queued(&intent));
+    Ok(queued.map(|noted| noted.job(id.clone(), Durability::Pod)))
 }
 
 async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {

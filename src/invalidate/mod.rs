@@ -10,6 +10,7 @@ mod board;
 mod intent;
 pub mod janitor;
 pub mod jobs;
+mod line;
 pub mod metrics;
 mod note;
 mod preview;
@@ -46,21 +47,19 @@ use crate::domain::key::Key;
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
 use crate::domain::store::Store;
-use crate::domain::trace::TraceContext;
 use crate::fill::Filler;
 use crate::fill::settings::Live;
-use crate::invalidate::intent::Intent;
 use crate::invalidate::jobs::Job;
 use crate::invalidate::metrics::{Ended, Metrics};
 use crate::invalidate::recent::Recent;
-use crate::invalidate::record::{Books, Promise, Record};
+use crate::invalidate::record::{Books, Promise};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
 use crate::invalidate::sweep::pace::Rates;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
-use crate::invalidate::work::{Shut, Stage, Work, Worker};
+use crate::invalidate::work::{Stage, Work, Worker};
 use crate::tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,17 +134,8 @@ impl Invalidate {
     pub async fn start(&self) -> Result<(), SpoolError> {
         let tasks = &self.worker.tools.means.tasks;
         if let Some(spool) = &self.worker.books.spool {
-            for (id, bytes) in spool.load().await? {
-                match Intent::from_bytes(&bytes) {
-                    Ok(intent) => {
-                        let shut = Shut::of(&self.worker.tools, &intent);
-                        let work = Work::new(intent, TraceContext::start(&self.worker.tools.means.random));
-                        let (worker, record) = (self.worker.clone(), Record::Pod { id, also: None });
-                        tasks.until_stop(async move { worker.take_up(work, record, Some(shut)).await });
-                    }
-                    Err(error) => tracing::error!(%error, job = %id, "an invalidation in the spool is left there"),
-                }
-            }
+            line::fill(&self.worker, spool).await?;
+            tasks.live("spool", line::draw(self.worker.clone(), spool.clone()));
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
         let upheavals = self.worker.tools.hands.removal.upheavals();

@@ -140,7 +140,7 @@ impl Keeper {
         let work = Work { resume, ..Work::new(intent, trace) };
         let worker = self.worker.clone();
         self.worker.tools.means.tasks.until_stop(async move {
-            worker.take_up(work, Record::Fleet(id), None).await;
+            worker.take_over(work, id).await;
             drop(turn);
         });
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
-use crate::domain::journal::Standing;
-use crate::domain::key::{Key, SLOTS};
+use crate::domain::journal::{JobId, Standing};
+use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
 use crate::domain::store::Confirmed;
@@ -25,6 +25,7 @@ use crate::fill::gate::Gate;
 use crate::invalidate::board::{Board, Place};
 use crate::invalidate::intent::{Intent, Sweep};
 use crate::invalidate::jobs::JobState;
+use crate::invalidate::line::{Line, Waiting};
 use crate::invalidate::note::Noted;
 use crate::invalidate::record::{Books, Promise, Record};
 use crate::invalidate::refill::Refiller;
@@ -43,11 +44,13 @@ const TRIES: Backoff = match Backoff::new(Duration::from_millis(100), Duration::
     Err(_) => panic!("the first wait is the shorter one"),
 };
 /// Invalidations worked on after their answer. Of what finds no place the journal's share is left to whoever looks after
-/// it.
+/// it, and the spool's waits there for its turn.
 const BACKLOG: usize = 4_096;
 /// A given value is no longer tried so long before its mark would end, that of the slowest try included: the marks of
 /// newer invalidations, which it has to be held against, were left after its own call and so outlive this.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What stands in the spool gives way to those who wait there when it was tried so often: after some ten seconds.
+const GIVES_WAY_AFTER: u32 = 7;
 /// Between notes on a sweep.
 const NOTES: Duration = Duration::from_secs(1);
 
@@ -90,8 +93,12 @@ pub struct Worker {
     pub books: Books,
     pub board: Board,
     pub refiller: Refiller,
+    pub line: Line,
     backlog: Arc<Semaphore>,
 }
+
+/// A place among those that are worked on after their answer.
+pub type Turn = OwnedSemaphorePermit;
 
 /// Work that is left after the first try.
 struct Rest {
@@ -102,12 +109,14 @@ struct Rest {
     is_promised: Arc<AtomicBool>,
     /// Fills are held up until the keys are gone.
     shut: Option<Shut>,
+    turn: Option<Turn>,
 }
 
 /// Slots in which no fill begins until this is dropped: it would be work for nothing.
 pub struct Shut {
     gate: Gate,
-    slots: Vec<u16>,
+    /// None: all of them.
+    slots: Option<Vec<u16>>,
 }
 
 impl Work {
@@ -163,7 +172,8 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        Self { tools, books, board: Board::default(), refiller, backlog: Arc::new(Semaphore::new(BACKLOG)) }
+        let (board, line, backlog) = (Board::default(), Line::new(), Arc::new(Semaphore::new(BACKLOG)));
+        Self { tools, books, board, refiller, line, backlog }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
@@ -195,17 +205,33 @@ impl Worker {
             (Some(cause), None) => Stage::Lost(cause),
         });
         drop(turn);
-        let rest = Rest { work, record, place, is_promised: promised, shut: None };
+        let rest = Rest { work, record, place, is_promised: promised, shut: None, turn: None };
         self.see_through(rest, left).await;
     }
 
-    /// An intent that somebody else recorded, or this pod before it was restarted.
-    pub async fn take_up(&self, work: Work, record: Record, shut: Option<Shut>) {
+    /// An intent that somebody else recorded.
+    pub async fn take_over(&self, work: Work, id: JobId) {
+        let record = Record::Fleet(id);
         let Some(place) = self.post(&record, &work.intent) else { return };
         let is_promised = Arc::new(AtomicBool::new(true));
-        let mut rest = Rest { work, record, place: Some(place), is_promised, shut };
+        let mut rest = Rest { work, record, place: Some(place), is_promised, shut: None, turn: None };
         let left = rest.work.attempt(&self.tools).await;
         self.see_through(rest, left).await;
+    }
+
+    /// An intent of this pod's spool whose turn has come.
+    pub async fn take_up_own(&self, work: Work, Waiting { id, also, shut }: Waiting, turn: Turn) {
+        let record = Record::Pod { id, also };
+        let place = self.post(&record, &work.intent);
+        let is_promised = Arc::new(AtomicBool::new(true));
+        let mut rest = Rest { work, record, place, is_promised, shut: Some(shut), turn: Some(turn) };
+        let left = rest.work.attempt(&self.tools).await;
+        self.see_through(rest, left).await;
+    }
+
+    /// None when the process ends.
+    pub async fn turn(&self) -> Option<Turn> {
+        self.backlog.clone().acquire_owned().await.ok()
     }
 
     /// What nobody asked for: keys that an upheaval may have brought back.
@@ -216,7 +242,7 @@ impl Worker {
         let work = Work { todo, ..Work::new(intent, trace) };
         let is_promised = Arc::new(AtomicBool::new(false));
         let record = Record::Memory { also: None };
-        let mut rest = Rest { work, record, place: None, is_promised, shut: None };
+        let mut rest = Rest { work, record, place: None, is_promised, shut: None, turn: None };
         let left = rest.work.attempt(&self.tools).await;
         self.see_through(rest, left).await;
     }
@@ -235,13 +261,16 @@ impl Worker {
     async fn see_through(&self, mut rest: Rest, left: Option<Cause>) {
         let has_more = left.is_some() || rest.work.intent.sweep.is_some() || rest.work.todo.has_weeds();
         if has_more {
-            let Ok(_place) = self.backlog.clone().try_acquire_owned() else {
-                return self.abandon(&rest);
-            };
+            rest.turn = rest.turn.take().or_else(|| self.backlog.clone().try_acquire_owned().ok());
+            if rest.turn.is_none() {
+                return self.put_off(rest);
+            }
             let _counted = self.tools.means.metrics.work_goes_on();
-            if let Ended::Stopped = self.go_on(&mut rest, left).await {
+            match self.go_on(&mut rest, left).await {
+                Ended::Done | Ended::Elsewhere => {}
                 // What is recorded is found by others, or by this pod when it is back.
-                return;
+                Ended::Stopped => return,
+                Ended::GaveWay => return self.put_off(rest),
             }
         } else {
             self.refill(&mut rest);
@@ -257,11 +286,9 @@ impl Worker {
         if is_pods_own && left.is_some() && rest.shut.is_none() {
             rest.shut = Some(Shut::of(&self.tools, &rest.work.intent));
         }
-        let ended = self.until_gone(rest, left).await;
-        rest.shut = None;
-        match ended {
-            Ended::Done => {}
-            Ended::Elsewhere | Ended::Stopped => return ended,
+        match self.until_gone(rest, left).await {
+            Ended::Done => rest.shut = None,
+            ended @ (Ended::Elsewhere | Ended::Stopped | Ended::GaveWay) => return ended,
         }
         self.refill(rest);
         let weeding = weed::weed(&self.tools, rest.work.todo.weeds(), rest.work.intent.nonce());
@@ -292,6 +319,9 @@ impl Worker {
             }
             if self.is_finished_elsewhere(&rest.record).await {
                 return Ended::Elsewhere;
+            }
+            if tries >= GIVES_WAY_AFTER && matches!(rest.record, Record::Pod { .. }) && !self.line.is_empty() {
+                return Ended::GaveWay;
             }
             tries += 1;
             left = rest.work.attempt(&self.tools).await;
@@ -383,7 +413,7 @@ impl Worker {
     }
 
     async fn finish(&self, rest: Rest) {
-        let Rest { work, record, place, is_promised, shut: _ } = rest;
+        let Rest { work, record, place, is_promised, shut: _, turn: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();
         let Some(place) = place else { return self.books.finish(&record, None).await };
@@ -401,10 +431,14 @@ impl Worker {
         }
     }
 
-    fn abandon(&self, rest: &Rest) {
-        match &rest.record {
+    /// To another time, or to others. What waits in the spool begins anew from what stands there.
+    fn put_off(&self, Rest { work, record, shut, .. }: Rest) {
+        match record {
             Record::Fleet(_) => tracing::warn!("too much is left to do here: an invalidation is left to the fleet"),
-            Record::Pod { .. } => tracing::error!("too much is left to do here: an invalidation waits for a restart"),
+            Record::Pod { id, also } => {
+                let shut = shut.unwrap_or_else(|| Shut::of(&self.tools, &work.intent));
+                self.line.join(Waiting { id, also, shut });
+            }
             Record::Memory { .. } => {
                 self.tools.means.metrics.work_abandoned();
                 tracing::error!("an invalidation could be neither finished nor kept, as its caller was told");
@@ -416,15 +450,21 @@ impl Worker {
 impl Shut {
     pub fn of(tools: &Tools, intent: &Intent) -> Self {
         let gate = tools.hands.filler.gate().clone();
-        let slots = intent.slots().unwrap_or_else(|| (0..SLOTS).collect());
-        gate.hold(&slots);
+        let slots = intent.slots();
+        match &slots {
+            Some(slots) => gate.hold(slots),
+            None => gate.hold_all(),
+        }
         Self { gate, slots }
     }
 }
 
 impl Drop for Shut {
     fn drop(&mut self) {
-        self.gate.release(&self.slots);
+        match &self.slots {
+            Some(slots) => self.gate.release(slots),
+            None => self.gate.release_all(),
+        }
     }
 }
 
@@ -435,4 +475,6 @@ enum Ended {
     Elsewhere,
     /// The process is stopping.
     Stopped,
+    /// Others wait in the spool who may be luckier.
+    GaveWay,
 }

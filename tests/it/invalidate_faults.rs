@@ -234,6 +234,54 @@ async fn what_the_spool_holds_is_promised_and_survives_a_restart() {
     assert_eq!(after.fill_as_it_is("user", "7").await, Outcome::Filled);
 }
 
+/// More than is worked on at once, after a restart or without one.
+const MANY: usize = 5_000;
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spool_holds_beyond_what_is_worked_on_waits_there_for_its_turn() {
+    let (redis, home) = (Redis::new(), tempfile::tempdir().expect("a directory"));
+    let before = Sidecar::new(&redis, 1, vec![user()], Some(home.path()));
+    before.invalidate.start().await.expect("an empty spool");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.journal = true;
+        wrong.keys.extend(["user:7".to_owned(), "user:8".to_owned()]);
+    }
+    let mut jobs = Vec::new();
+    for id in ["7", "8"] {
+        let mut long = request(Mode::Remove, vec![Target::Member(member("user", id))]);
+        long.until = Instant::now() + Duration::from_secs(3_600);
+        let answer = before.invalidate.run(long).await.expect("promised");
+        let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+        jobs.push(job);
+    }
+    before.tasks.drain(Duration::from_secs(1)).await;
+    drop(before);
+    let file = |name: &str| home.path().join("spool").join(format!("{name}.intent"));
+    for number in 0..MANY {
+        std::fs::copy(file(jobs[0].as_str()), file(&format!("pod-{number}"))).expect("copied");
+    }
+    // The youngest, and so the last in the line.
+    std::fs::copy(file(jobs[1].as_str()), file("pod-last")).expect("copied");
+    std::fs::remove_file(file(jobs[1].as_str())).expect("removed");
+
+    redis.put("user:8", "old");
+    redis.faults.now().keys.remove("user:8");
+    let after = Sidecar::new(&redis, 2, vec![user()], Some(home.path()));
+    after.invalidate.start().await.expect("readable");
+    let queued = after.invalidate.job("pod-last").await.expect("it was promised");
+    assert_eq!((queued.state, queued.durability), (JobState::Queued, Durability::Pod));
+    let watched = after.invalidate.watch("pod-last").await.expect("known").collect::<Vec<_>>();
+    let last = watched.await.pop().expect("a last state").expect("known");
+    assert_eq!(last.state, JobState::Succeeded, "what cannot be done gives way to what can");
+    assert_eq!(redis.value("user:8").await, None);
+
+    redis.put("user:7", "old");
+    redis.faults.now().keys.clear();
+    until("an empty spool", async || after.metric("hydrant_invalidate_spool_files") == 0).await;
+    assert_eq!(redis.value("user:7").await, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_registers_before_the_subject_is_buried_goes_with_it() {
     let redis = Redis::new();

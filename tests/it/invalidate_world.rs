@@ -161,7 +161,7 @@ impl Sidecar {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let hands = Hands { store, removal, journal, filler: filler.clone() };
         let means = Means { live: live.clone(), tasks: tasks.clone(), clock, random, metrics };
-        let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 8, bytes: 1 << 16 });
+        let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 16_384, bytes: 1 << 24 });
         let config = Config {
             group: group.to_owned(),
             pod: format!("pod-{seed}"),
