@@ -69,8 +69,9 @@ pub struct Erasure {
 /// What is left beside a key for the commits, replacements and sweeps that come after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The invalidation that left it.
-    pub nonce: Nonce,
+    /// The invalidation that left it, where it weeds what apps write back. Whoever does not leaves none: it would take the
+    /// weeding from one who does.
+    pub nonce: Option<Nonce>,
     /// One for all marks of an entity, so that its age can be told by what is left of it.
     pub life: Duration,
     /// The oldest version that may be cached from now on. None where the caller named none: then it is not known how new

@@ -67,7 +67,7 @@ pub struct Item {
     pub aliases: Vec<String>,
 }
 
-/// A mark to leave, without its nonce, which is the intent's.
+/// A mark to leave, without its nonce, which is the intent's where it weeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     /// In milliseconds.
@@ -158,7 +158,8 @@ impl Intent {
 }
 
 impl Left {
-    pub fn mark(self, nonce: Nonce) -> Mark {
+    /// With the nonce of whoever weeds.
+    pub fn mark(self, nonce: Option<Nonce>) -> Mark {
         Mark { nonce, life: Duration::from_millis(self.life), floor: self.floor.and_then(Version::new) }
     }
 }

@@ -114,10 +114,11 @@ impl Todo {
         todo
     }
 
-    /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere.
+    /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere, and not weeded.
     pub fn again(nonce: Nonce, erasures: Vec<Erasure>) -> Self {
         let mut todo = Self::new(&Intent::new(Mode::Remove, nonce, String::new(), String::new(), Duration::ZERO));
-        todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, erasure)).collect();
+        let unweeded = |erasure: Erasure| Erasure { mark: erasure.mark.map(|mark| Mark { nonce: None, ..mark }), ..erasure };
+        todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, unweeded(erasure))).collect();
         todo
     }
 
@@ -164,7 +165,7 @@ impl Todo {
             self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, tries: 0 }));
             return;
         }
-        let mark = item.mark.map(|left| left.mark(self.nonce));
+        let mark = item.mark.map(|left| left.mark(item.is_shared.then_some(self.nonce)));
         let erasure = Erasure { key: own, has_index: item.has_index, mark };
         self.primaries.push(Piece { is_shared: item.is_shared, named, ..Piece::new(item.target, erasure) });
     }
@@ -307,7 +308,7 @@ impl Todo {
             return None;
         }
         let has_index = !entity.aliases().is_empty();
-        let erasure = Erasure { key, has_index, mark: rules::mark(entity, self.nonce, None) };
+        let erasure = Erasure { key, has_index, mark: rules::mark(entity, Some(self.nonce), None) };
         Some(Piece { is_shared: rules::is_shared(entity), ..Piece::new(reading.target, erasure) })
     }
 }

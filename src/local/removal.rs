@@ -48,7 +48,7 @@ impl Removal for MemoryStore {
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {
         let now = Instant::now();
         let mut shelf = self.shelf();
-        let is_newest = shelf.tombstone(key, now).is_some_and(|tombstone| tombstone.nonce == mark);
+        let is_newest = shelf.tombstone(key, now).is_some_and(|tombstone| tombstone.nonce == Some(mark));
         let weeded = is_newest && shelf.writer(key, now) == Some(Writer::App);
         if weeded {
             shelf.clear_value(key);
@@ -63,8 +63,7 @@ impl Removal for MemoryStore {
 
     fn bury<'a>(&'a self, subject: Pseudonym, life: Duration) -> BoxFuture<'a, Result<Confirmation, StoreError>> {
         let now = Instant::now();
-        let nonce = self.random.nonce();
-        let tombstone = Tombstone { nonce, floor: None, is_open: false, since: now, ends: now + life };
+        let tombstone = Tombstone { nonce: None, floor: None, is_open: false, since: now, ends: now + life };
         if let Some(grave) = grave(&Tag::Subject(subject)) {
             self.shelf().set_tombstone(&grave, tombstone);
         }
@@ -108,7 +107,7 @@ fn replace(shelf: &mut Shelf, replacement: Replacement<'_>, now: Instant) -> Res
     if before.is_some_and(|before| !before.believes(version)) {
         return Ok(Replaced::Superseded(Confirmation::given()));
     }
-    let mark = Mark { nonce: mark, life, floor: Some(version) };
+    let mark = Mark { nonce: Some(mark), life, floor: Some(version) };
     shelf.set_tombstone(key, Tombstone::after(before, mark, now));
     match shelf.set_value(key, value, Some(ttl), Writer::Hydrant, now) {
         Ok(()) => Ok(Replaced::Written(Confirmation::given())),

@@ -64,6 +64,7 @@ const CASES: [Case; 22] = [
     ("weeding takes what apps brought back", |b| Box::pin(weeding_takes_what_apps_brought_back(b))),
     ("weeding leaves what fills wrote", |b| Box::pin(weeding_leaves_what_fills_wrote(b))),
     ("only the newest invalidation weeds", |b| Box::pin(only_the_newest_invalidation_weeds(b))),
+    ("who does not weed leaves it to who does", |b| Box::pin(who_does_not_weed_leaves_it_to_who_does(b))),
     ("a tag names all its keys", |b| Box::pin(a_tag_names_all_its_keys(b))),
     ("a buried subject is told", |b| Box::pin(a_buried_subject_is_told(b))),
 ];
@@ -116,7 +117,7 @@ impl Bench {
     }
 
     fn mark(&self, floor: Option<u64>) -> Mark {
-        Mark { nonce: self.random.nonce(), life: MARKED, floor: floor.map(version) }
+        Mark { nonce: Some(self.random.nonce()), life: MARKED, floor: floor.map(version) }
     }
 
     /// Removes one key whose member has aliases.
@@ -380,7 +381,7 @@ async fn softening_only_shortens(bench: Bench) {
 async fn invalidate_shared(bench: &Bench, key: &Key) -> Nonce {
     let mark = bench.mark(None);
     bench.erase(key, Some(mark)).await;
-    mark.nonce
+    mark.nonce.expect("it weeds")
 }
 
 async fn fill_shared(bench: &Bench, key: &Key, text: &'static str) {
@@ -420,6 +421,14 @@ async fn only_the_newest_invalidation_weeds(bench: Bench) {
     assert_eq!(bench.store.weed(&key, newer).await, Ok(true));
     assert!(bench.replace(&bench.key("other"), "given", 1).await);
     assert_eq!(bench.store.weed(&bench.key("other"), newer).await, Ok(false), "what was given is not weeded");
+}
+
+async fn who_does_not_weed_leaves_it_to_who_does(bench: Bench) {
+    let key = bench.key("k");
+    let weeding = invalidate_shared(&bench, &key).await;
+    bench.erase(&key, Some(Mark { nonce: None, ..bench.mark(None) })).await;
+    (bench.app)(&key, "stale", Some(TTL));
+    assert_eq!(bench.store.weed(&key, weeding).await, Ok(true));
 }
 
 async fn a_tag_names_all_its_keys(bench: Bench) {

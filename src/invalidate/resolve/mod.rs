@@ -139,7 +139,7 @@ impl Resolved {
                     grace: rules::grace(&entity).map(|grace| grace.as_millis() as u64),
                     ..Item::default()
                 });
-                marks.push(rules::mark(&entity, self.intent.nonce(), None));
+                marks.push(rules::mark(&entity, None, None));
                 marks.len() - 1
             });
             let item = &mut self.intent.items[at];

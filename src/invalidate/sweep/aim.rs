@@ -13,7 +13,6 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::check::OWN_PREFIX;
 use crate::domain::glob;
 use crate::domain::key::{Key, Sibling};
-use crate::domain::random::Nonce;
 use crate::domain::removal::Erasure;
 use crate::domain::template::{Ids, Template};
 use crate::invalidate::rules;
@@ -82,8 +81,9 @@ impl<'a> Aim<'a> {
     }
 }
 
-/// How a key is removed, as its entity says. Of what no template makes any more, everything that may be there.
-pub fn erasure(catalog: &Catalog, key: Key, nonce: Nonce) -> Erasure {
+/// How a key is removed, as its entity says. Of what no template makes any more, everything that may be there. A sweep does
+/// not weed: it comes by again.
+pub fn erasure(catalog: &Catalog, key: Key) -> Erasure {
     let found = text(&key).and_then(|text| catalog.find(text));
     match found {
         None => Erasure { key, has_index: true, mark: None },
@@ -91,7 +91,7 @@ pub fn erasure(catalog: &Catalog, key: Key, nonce: Nonce) -> Erasure {
             let (entity, is_alias) = (found.entity, found.alias.is_some());
             // A floor and a lag are a matter of the member's own key; what apps write concerns its aliases too.
             let is_marked = !is_alias || rules::is_shared(entity);
-            let mark = rules::mark(entity, nonce, None).filter(|_| is_marked);
+            let mark = rules::mark(entity, None, None).filter(|_| is_marked);
             Erasure { key, has_index: !is_alias && !entity.aliases().is_empty(), mark }
         }
     }
@@ -200,10 +200,9 @@ mod tests {
 
     #[test]
     fn a_member_goes_with_its_index_and_an_alias_alone() {
-        let nonce = crate::domain::random::Random::from_seed(1).nonce();
         let has_index = |key: &'static str| {
             let key = Key::new(key).expect("a good key");
-            erasure(&catalog(), key, nonce).has_index
+            erasure(&catalog(), key).has_index
         };
         assert!(has_index("user:id:1"));
         assert!(!has_index("user:email:a"));

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::domain::entity::{Entity, Name};
 use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
-use crate::domain::random::{Nonce, Random};
+use crate::domain::random::Random;
 use crate::domain::removal::{Erasure, Removal, Upheaval};
 use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
@@ -124,9 +124,9 @@ pub async fn run(
     let aim = Aim::new(spec);
     let pattern = aim.pattern(&tools.live.get().catalog);
     let upheavals = Mutex::new(tools.removal.upheavals());
-    let (moving, nonce) = (Mutex::default(), tools.random.nonce());
+    let moving = Mutex::default();
     let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
-    let sweep = Sweep { tools, spec, aim, nonce, pattern, upheavals, moving, shared, report };
+    let sweep = Sweep { tools, spec, aim, pattern, upheavals, moving, shared, report };
     if sweep.progress().pass == 0 {
         sweep.begin_pass();
         sweep.pass().await?;
@@ -155,8 +155,6 @@ struct Sweep<'a, R: Fn(Progress)> {
     tools: &'a Tools,
     spec: &'a Spec,
     aim: Aim<'a>,
-    /// Told apart from every other invalidation by those who look at its marks.
-    nonce: Nonce,
     pattern: String,
     /// Behind locks for one look each, never across an await.
     upheavals: Mutex<broadcast::Receiver<Upheaval>>,

@@ -106,7 +106,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         for (key, _) in chunk {
             let found = std::str::from_utf8(key.as_bytes()).ok().and_then(|text| catalog.find(text));
             let grace = found.and_then(|found| rules::grace(found.entity)).filter(|_| self.spec.mode == Mode::Soft);
-            let erasure = aim::erasure(&catalog, key.clone(), self.nonce);
+            let erasure = aim::erasure(&catalog, key.clone());
             match grace {
                 Some(grace) => softs.push((key, grace)),
                 None if erasure.has_index => members.push(erasure),
@@ -119,7 +119,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             .collect::<Result<(), _>>()?;
         // What an index names is read after its member has gone, and goes after it.
         let aliases = self.erase(members).await?;
-        others.extend(aliases.into_iter().map(|key| aim::erasure(&catalog, key, self.nonce)));
+        others.extend(aliases.into_iter().map(|key| aim::erasure(&catalog, key)));
         while !others.is_empty() {
             let rest = others.split_off(others.len().min(REMOVED_AT_ONCE));
             self.erase(others).await?;
