@@ -74,7 +74,7 @@ impl Refiller {
         let mode = match mode {
             Mode::Soft => ClaimMode::Refresh,
             Mode::Remove | Mode::Refresh | Mode::Replace => {
-                ClaimMode::Miss { renew_below: member.entity.ttl().renew_below() }
+                ClaimMode::Miss { renew_below: member.entity.renew_below() }
             }
         };
         let now = Instant::now();

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join;
-use futures_util::{StreamExt, stream};
 
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
@@ -21,12 +20,12 @@ use crate::invalidate::intent::{Intent, Item};
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::rules;
 use crate::invalidate::tally::Tally;
+use crate::invalidate::soft::{self, Soft, Softened};
 use crate::invalidate::tools::Tools;
+use crate::invalidate::trouble::Trouble;
 
 /// Keys of one request to the store: a node is busy with them for well under a millisecond.
 const CHUNK: usize = 256;
-/// Keys softened at once; each is a command of its own.
-const SOFTENED_AT_ONCE: usize = 64;
 /// How long a subject's tombstone stands: no plan that was drawn up before a logout is still waiting after it.
 const BURIED_FOR: Duration = Duration::from_secs(60);
 
@@ -64,13 +63,6 @@ struct Piece {
     held: bool,
 }
 
-struct Soft {
-    target: usize,
-    key: Key,
-    grace: Duration,
-    tries: u32,
-}
-
 /// A subject to be told gone, whose tag is read after that.
 #[derive(Clone, Copy)]
 struct Burial {
@@ -83,10 +75,6 @@ struct Reading {
     tag: Tag,
     place: TagPlace,
 }
-
-/// What an attempt met; the worst of it is told.
-#[derive(Default)]
-struct Trouble(Option<Cause>);
 
 impl Todo {
     pub fn new(intent: &Intent) -> Self {
@@ -160,10 +148,11 @@ impl Todo {
         let Some(own) = key(&item.key) else { return };
         let named: Vec<Key> = item.aliases.iter().filter_map(key).collect();
         if let (Mode::Soft, Some(grace)) = (self.mode, item.grace) {
+            // What an app writes back is not weeded: what stands there may be what is allowed to live on.
+            let mark = item.mark.map(|left| left.mark(None));
+            let erasure = Erasure { key: own, has_index: item.has_index, mark };
             let grace = Duration::from_millis(grace);
-            let softs = std::iter::once(own).chain(named);
-            self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, tries: 0 }));
-            return;
+            return self.softs.push(Soft { target: item.target, erasure, grace, named, tries: 0 });
         }
         let mark = item.mark.map(|left| left.mark(item.is_shared.then_some(self.nonce)));
         let erasure = Erasure { key: own, has_index: item.has_index, mark };
@@ -240,31 +229,9 @@ impl Todo {
     }
 
     async fn soften(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
-        let softs = std::mem::take(&mut self.softs);
-        let soften = async |soft: Soft| {
-            (tools.forget)(std::slice::from_ref(&soft.key));
-            (tools.hands.removal.soften(&soft.key, soft.grace).await, soft)
-        };
-        let mut softened = stream::iter(softs).map(soften).buffer_unordered(SOFTENED_AT_ONCE);
-        while let Some((done, mut soft)) = softened.next().await {
-            soft.tries += 1;
-            if soft.tries == 1 {
-                tally.count(soft.target, |counts| counts.matched += 1);
-                tally.show(&tools.means.live.get().catalog, &soft.key);
-            }
-            match done {
-                Ok(held) => {
-                    tally.count(soft.target, |counts| counts.removed += u64::from(held));
-                    if held {
-                        self.refills.push(Refill { target: soft.target, key: soft.key });
-                    }
-                }
-                Err(error) => {
-                    trouble.met(error);
-                    self.softs.push(soft);
-                }
-            }
-        }
+        let Softened { left, refills } = soft::soften(std::mem::take(&mut self.softs), tools, tally, trouble).await;
+        self.softs = left;
+        self.refills.extend(refills);
     }
 
     /// Page by page: what a page names is gone before the next is asked for, so that nothing piles up here.
@@ -303,11 +270,12 @@ impl Todo {
             return Some(Piece::new(reading.target, Erasure { key, has_index: true, mark: None }));
         };
         let entity = found.entity;
+        let has_index = !entity.aliases().is_empty();
         if let (Mode::Soft, Some(grace)) = (self.mode, rules::grace(entity)) {
-            self.softs.push(Soft { target: reading.target, key, grace, tries: 0 });
+            let erasure = Erasure { key, has_index, mark: rules::mark(entity, None, None) };
+            self.softs.push(Soft { target: reading.target, erasure, grace, named: Vec::new(), tries: 0 });
             return None;
         }
-        let has_index = !entity.aliases().is_empty();
         let erasure = Erasure { key, has_index, mark: rules::mark(entity, Some(self.nonce), None) };
         Some(Piece { is_shared: rules::is_shared(entity), ..Piece::new(reading.target, erasure) })
     }
@@ -387,38 +355,4 @@ async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut T
         }
     }
     went
-}
-
-impl Trouble {
-    fn met(&mut self, error: StoreError) {
-        self.note(match error {
-            StoreError::Refused(Refusal::Moved) => Cause::Topology,
-            StoreError::Unreachable
-            | StoreError::Timeout
-            | StoreError::Overloaded
-            | StoreError::Refused(
-                Refusal::NotServing
-                | Refusal::OutOfMemory
-                | Refusal::NotAllowed
-                | Refusal::BadCredentials
-                | Refusal::NoFunctions
-                | Refusal::WrongType
-                | Refusal::Other,
-            ) => Cause::NodeUnavailable,
-        });
-    }
-
-    /// Of two causes the one that says more: a node that is away, then slots that move, then replicas.
-    fn note(&mut self, cause: Cause) {
-        let rank = |cause: Cause| match cause {
-            Cause::NodeUnavailable => 4,
-            Cause::Topology => 3,
-            Cause::ReplicasLate => 2,
-            Cause::Sweep => 1,
-            Cause::Deadline => 0,
-        };
-        if self.0.is_none_or(|known| rank(known) < rank(cause)) {
-            self.0 = Some(cause);
-        }
-    }
 }

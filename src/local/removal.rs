@@ -15,8 +15,8 @@ use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
 use crate::domain::removal::{
-    Erased, Erasure, Gone, Mark, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, TagPage, TagPlace,
-    Upheaval,
+    Erased, Erasure, Gone, Mark, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage,
+    TagPlace, Upheaval,
 };
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
@@ -36,13 +36,14 @@ impl Removal for MemoryStore {
         ready(replace(&mut self.shelf(), replacement, Instant::now())).boxed()
     }
 
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>> {
         let now = Instant::now();
         let mut shelf = self.shelf();
-        if shelf.guard(key, now).is_some() {
+        let gone = removed(&mut shelf, erasure, now, |shelf, key| {
             shelf.clear_guard(key);
-        }
-        ready(Ok(shelf.shorten(key, grace, now))).boxed()
+            shelf.shorten(key, grace, now)
+        });
+        ready(Ok(Softened { gone, confirmation: Confirmation::given() })).boxed()
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -89,13 +90,18 @@ impl Removal for MemoryStore {
 }
 
 fn erase(shelf: &mut Shelf, erasure: &Erasure, now: Instant) -> Gone {
+    removed(shelf, erasure, now, |shelf, key| shelf.remove(key, now))
+}
+
+/// `remove` answers whether there was a value; the claim goes with it.
+fn removed(shelf: &mut Shelf, erasure: &Erasure, now: Instant, remove: impl Fn(&mut Shelf, &Key) -> bool) -> Gone {
     let Erasure { key, has_index, mark } = erasure;
     if let Some(mark) = mark {
         let before = shelf.tombstone(key, now);
         shelf.set_tombstone(key, Tombstone::after(before, *mark, now));
     }
     let fenced = shelf.guard(key, now).is_some();
-    let held = shelf.remove(key, now);
+    let held = remove(shelf, key);
     let aliases = if *has_index { shelf.aliases(key, now) } else { Vec::new() };
     Gone { held, fenced, aliases }
 }

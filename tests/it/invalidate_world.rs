@@ -17,7 +17,8 @@ use hydrant::domain::outcome::Outcome;
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::domain::random::{Nonce, Random};
 use hydrant::domain::removal::{
-    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, TagPage, TagPlace, Upheaval,
+    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage, TagPlace,
+    Upheaval,
 };
 use hydrant::domain::source::Source;
 use hydrant::domain::store::{ClaimMode, Confirmation, Confirmed, Store, StoreError};
@@ -319,8 +320,13 @@ impl Removal for Redis {
         self.store.replace(replacement)
     }
 
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.soften(key, grace)
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>> {
+        async move {
+            let is_short = self.faults.now().erased_short;
+            let Softened { gone, confirmation } = self.store.soften(erasure, grace).await?;
+            Ok(Softened { gone, confirmation: unconfirmed(confirmation, is_short) })
+        }
+        .boxed()
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {

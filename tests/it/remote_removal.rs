@@ -179,7 +179,8 @@ async fn an_invalidation_goes_on_where_functions_are_missing() {
     let rig = rig(&server).await;
     let (k, missing) = (key("k"), StoreError::Refused(Refusal::NoFunctions));
     server.command(&["SET", "k", "the app's"]);
-    assert_eq!(rig.store.soften(&k, Duration::from_secs(5)).await, Ok(true));
+    let softened = rig.store.soften(&erasure(&k, Some(mark(None))), Duration::from_secs(5)).await.expect("softened");
+    assert!(softened.gone.held);
     assert!(one(rig.store.erase(&[erasure(&k, Some(mark(Some(7))))]).await).await.expect("erased").held);
     let tombstone = k.sibling(Sibling::Tombstone);
     assert_eq!(score(&server, &tombstone, b"f"), 7.0);
@@ -231,7 +232,7 @@ pub async fn everything(store: &Remote, server: &RedisServer) {
     let absent = Rules { has_floor: false, ..rules };
     assert_eq!(claim(store, refresh(&k)).await.commit_absent(TTL, absent).await, Ok(Committed::Written));
     assert!(store.replace(replacement(&k)).await.is_ok());
-    assert_eq!(store.soften(&k, TTL / 2).await, Ok(true));
+    assert!(store.soften(&erasure(&k, Some(left)), TTL / 2).await.expect("softened").gone.held);
     assert_eq!(store.weed(&k, left.nonce.expect("it weeds")).await, Ok(false));
     let tags = [Tag::Subject(subject), Tag::declared("colour").expect("a good tag")];
     store.bury(subject, TTL).await.expect("buried");

@@ -61,6 +61,7 @@ const CASES: [Case; 22] = [
     ("an old replacement leaves the key removed", |b| Box::pin(an_old_replacement_leaves_the_key_removed(b))),
     ("no replacement after an invalidation without version", |b| Box::pin(no_replacement_without_a_floor(b))),
     ("softening only shortens", |b| Box::pin(softening_only_shortens(b))),
+    ("softening is a removal else", |b| Box::pin(softening_marks_and_reads_the_index_as_a_removal_does(b))),
     ("weeding takes what apps brought back", |b| Box::pin(weeding_takes_what_apps_brought_back(b))),
     ("weeding leaves what fills wrote", |b| Box::pin(weeding_leaves_what_fills_wrote(b))),
     ("only the newest invalidation weeds", |b| Box::pin(only_the_newest_invalidation_weeds(b))),
@@ -367,7 +368,9 @@ async fn softening_only_shortens(bench: Bench) {
     let grace = Duration::from_secs(20);
     let held = claim(&*bench.store, refresh(long)).await;
     for (key, was_there) in [(long, true), (brief, true), (endless, true), (nothing, false)] {
-        assert_eq!(bench.store.soften(key, grace).await, Ok(was_there));
+        let erasure = Erasure { key: key.clone(), has_index: true, mark: None };
+        let softened = bench.store.soften(&erasure, grace).await.expect("softened");
+        assert_eq!((softened.gone.held, softened.confirmation.await), (was_there, Confirmed::Yes));
     }
     assert_eq!(commit(held, "fetched before", TTL).await, Ok(Committed::Fenced));
     for key in [long, endless] {
@@ -375,6 +378,17 @@ async fn softening_only_shortens(bench: Bench) {
     }
     assert!(bench.left(brief).await.is_some_and(|left| left <= LIFE));
     assert_eq!(value(&*bench.store, long).await.as_deref(), Some("v"));
+}
+
+async fn softening_marks_and_reads_the_index_as_a_removal_does(bench: Bench) {
+    let [key, alias] = &bench.keys(&["k", "alias"])[..] else { panic!() };
+    bench.land(key, Write { aliases: vec![alias.clone()], registered_for: TTL, ..plain("v") }).await;
+    let held = claim(&*bench.store, refresh(key)).await;
+    let erasure = Erasure { key: key.clone(), has_index: true, mark: Some(bench.mark(Some(7))) };
+    let gone = bench.store.soften(&erasure, LIFE).await.expect("softened").gone;
+    assert_eq!(gone, Gone { held: true, fenced: true, aliases: vec![alias.clone()] });
+    assert_eq!(commit(held, "fetched before", TTL).await, Ok(Committed::Fenced));
+    assert_eq!(bench.land_version(key, Some(6)).await, Committed::Superseded);
 }
 
 /// An invalidation of a key that apps write as well.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::key::Key;
-use crate::domain::removal::{Erased, Erasure, Gone, Primary, ScanStep};
+use crate::domain::removal::{Erased, Erasure, Gone, Primary, ScanStep, Softened};
 use crate::domain::shown;
 use crate::domain::store::{Confirmed, StoreError};
 use crate::invalidate::request::{MAX_SAMPLE, Mode};
@@ -108,12 +108,12 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             let grace = found.and_then(|found| rules::grace(found.entity)).filter(|_| self.spec.mode == Mode::Soft);
             let erasure = aim::erasure(&catalog, key.clone());
             match grace {
-                Some(grace) => softs.push((key, grace)),
+                Some(grace) => softs.push((erasure, grace)),
                 None if erasure.has_index => members.push(erasure),
                 None => others.push(erasure),
             }
         }
-        join_all(softs.into_iter().map(|(key, grace)| self.soften(key, grace)))
+        join_all(softs.into_iter().map(|(erasure, grace)| self.soften_member(erasure, grace)))
             .await
             .into_iter()
             .collect::<Result<(), _>>()?;
@@ -133,13 +133,31 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         self.spec.mode == Mode::Soft && pass > 1
     }
 
-    async fn soften(&self, key: &Key, grace: Duration) -> Result<(), StoreError> {
-        (self.tools.forget)(std::slice::from_ref(key));
-        let softened = self.patiently(|| self.tools.removal.soften(key, grace), || false).await?;
-        if softened == Some(true) && !self.has_counted(self.progress().pass) {
-            self.removed(key);
+    /// A key, then the aliases that its index names.
+    async fn soften_member(&self, erasure: Erasure, grace: Duration) -> Result<(), StoreError> {
+        for key in self.soften(&erasure, grace).await? {
+            self.soften(&Erasure { key, has_index: false, mark: None }, grace).await?;
         }
         Ok(())
+    }
+
+    /// Until the replicas know it. Answers what its index names.
+    async fn soften(&self, erasure: &Erasure, grace: Duration) -> Result<Vec<Key>, StoreError> {
+        let softened = async || {
+            let Softened { gone, confirmation } = self.tools.removal.soften(erasure, grace).await?;
+            match confirmation.await {
+                Confirmed::Yes => Ok(gone),
+                Confirmed::Short => Err(StoreError::Timeout),
+            }
+        };
+        let softened = self.patiently(softened, || false).await?;
+        (self.tools.forget)(std::slice::from_ref(&erasure.key));
+        self.remember(std::slice::from_ref(erasure));
+        let Some(Gone { held, fenced: _, aliases }) = softened else { return Ok(Vec::new()) };
+        if held && !self.has_counted(self.progress().pass) {
+            self.removed(&erasure.key);
+        }
+        Ok(aliases)
     }
 
     /// Until all of them are gone and the replicas know it. Answers what their indexes name.
