@@ -43,7 +43,7 @@ type Case = (&'static str, fn(Bench) -> LocalBoxFuture<'static, ()>);
 /// Long enough that no case outlives it.
 const MARKED: Duration = Duration::from_secs(30);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     ("an erasure says what was there", |b| Box::pin(an_erasure_says_what_was_there(b))),
     ("an erasure names the aliases of the commit", |b| Box::pin(an_erasure_names_the_aliases(b))),
     ("an index outlives the erasure", |b| Box::pin(an_index_outlives_the_erasure(b))),
