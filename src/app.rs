@@ -35,7 +35,7 @@ use crate::grpc::listen::Listeners;
 use crate::grpc::server::{self, Door, Drained};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
-use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::invalidate::{self, Forget, Hands, Invalidate, Means, Report};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
@@ -47,6 +47,8 @@ use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
+use crate::verify::look::Looker;
+use crate::verify::{self, Verify};
 
 /// A process that serves.
 pub struct App {
@@ -96,9 +98,11 @@ impl App {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
         let config = invalidate::Config { pod: pod(env), ..invalidate };
-        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        let looker = Looker::new(store.clone(), settings.clone(), random.clone());
+        let (verify, forget, report) = verifying(live.verify, looker, clock, &tasks, &mut registry);
+        let invalidate = Invalidate::new(config, hands, means, forget).reporting(report);
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await.context("the spool cannot be read")?;
+        invalidate.start().await.context("`invalidate.spool.directory` cannot be used")?;
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {
@@ -121,7 +125,7 @@ impl App {
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            let flows = Flows { prehydrate: prehydrate.clone(), verify, purges };
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
@@ -208,6 +212,25 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             Stores { removal: store.clone(), store, journal, habits }
         }
     })
+}
+
+/// Who looks whether invalidations hold, and how the invalidation tells it of them.
+fn verifying(
+    config: verify::Config,
+    looker: Looker,
+    clock: Clock,
+    tasks: &Tasks,
+    registry: &mut Registry,
+) -> (Verify, Forget, Report) {
+    let metrics = verify::metrics::Metrics::register(registry);
+    let verify = Verify::start(config, verify::Tools { looker, clock, metrics }, tasks);
+    let (void, offer) = (verify.clone(), verify.clone());
+    (verify, Arc::new(move |keys| void.void(keys)), Arc::new(move |cleared| offer.offer(cleared)))
+}
+
+/// Sources and entities as the configuration has them, for a command that serves nobody.
+pub fn settings(live: &config::Live, random: Random) -> anyhow::Result<Settings> {
+    Sources::new(source::metrics::Metrics::register(&mut Registry::default()), random).settings(live)
 }
 
 /// What this pod is called, as Kubernetes tells every container.

@@ -17,10 +17,12 @@ use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::source::http::{self, HttpSource};
 use crate::source::metrics::Metrics;
+use crate::verify::Verify;
 
 /// Who is told of a change, besides the settings that all of them share.
 pub struct Flows {
     pub prehydrate: Prehydrate,
+    pub verify: Verify,
     pub purges: Purges,
 }
 
@@ -79,6 +81,7 @@ pub async fn follow_changes(
                 let before = live.get();
                 live.replace(settings);
                 flows.prehydrate.reconfigure(next.prehydrate, identity);
+                flows.verify.reconfigure(next.verify);
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
                 flows.purges.after(before, &live.get());

@@ -11,6 +11,7 @@ mod job;
 mod named;
 mod prehydrate;
 mod serve;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -43,6 +44,7 @@ enum Command {
     Healthcheck(healthcheck::Args),
     Functions(functions::Args),
     Acl(acl::Args),
+    Verify(verify::Args),
     /// Print completions for a shell: `source <(hydrant completions bash)`.
     Completions {
         shell: Shell,
@@ -94,6 +96,7 @@ fn dispatch(command: Command, env: &BTreeMap<String, String>, out: &mut Out<'_>)
         Command::Healthcheck(args) => healthcheck::run(&args, env, out),
         Command::Functions(args) => functions::run(&args, env, out),
         Command::Acl(args) => acl::run(&args, env, out),
+        Command::Verify(args) => verify::run(&args, env, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hydrant", &mut out.text);
             Ok(Exit::Ok)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::file::{Enabled, Fill};
+use super::file::{Enabled, Fill, Verify};
 use super::form::Formed;
 use super::problem::Problem;
 use super::secrets::{Secrets, Staged};
@@ -19,7 +19,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::secret::{Secret, SecretCell};
 use crate::domain::switch::Switch;
-use crate::fill;
+use crate::{fill, verify};
 
 mod door;
 mod entity;
@@ -78,12 +78,14 @@ impl Context<'_> {
         let sources = self.sources(fill.as_ref());
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
+        let verify = self.verify();
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);
 
         let (listen, admin) = listen?;
-        let live = Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, identity };
+        let live =
+            Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, verify: verify?, identity };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,
@@ -106,6 +108,11 @@ impl Context<'_> {
         // Without a group the whole is refused; what else depends on these settings is checked all the same.
         let group = group.map_or_else(String::new, |group| group.as_str().to_owned());
         Some(fill::Config { group, claim_life: claim_life.0, in_flight_bytes: in_flight_bytes.usize() })
+    }
+
+    fn verify(&mut self) -> Option<verify::Config> {
+        let Verify { enabled, per_minute, bytes } = self.take(&["verify"])?;
+        Some(verify::Config { enabled, per_minute, bytes: bytes.0 })
     }
 
     fn enabled(&mut self) -> Option<Switch> {

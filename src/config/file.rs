@@ -75,6 +75,9 @@ pub struct File {
     /// How what has changed is removed, and where it waits while Redis is away.
     #[serde(default)]
     invalidate: Invalidate,
+    /// Looking again at some of the members that were invalidated, and comparing them with their sources.
+    #[serde(default)]
+    verify: Verify,
     /// Threads that serve calls. The probe port has one of its own.
     #[serde(default = "default_workers")]
     #[schemars(range(min = 1, max = 64))]
@@ -193,6 +196,20 @@ pub struct Fill {
     pub in_flight_bytes: Size,
 }
 
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// Whether this sidecar checks at all. `hydrant verify` checks on demand, whatever stands here.
+    pub enabled: bool,
+    /// Looks a minute, at most. Each reads a member's keys in Redis and, where something stands there, asks its source
+    /// once; a member is looked at four times.
+    #[schemars(range(min = 1, max = 60000))]
+    pub per_minute: u32,
+    /// Bytes a second, at most: what is read from Redis and from the sources for it.
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "1GiB"))]
+    pub bytes: Size,
+}
+
 impl Default for Enabled {
     fn default() -> Self {
         Self { all: true, percent: Percent(100), entities: BTreeMap::new() }
@@ -242,6 +259,13 @@ impl Default for Limits {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Json, level: Formed(Level("info".to_owned())) }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        // A member every four seconds: within an hour enough to see what happens once in three hundred times.
+        Self { enabled: false, per_minute: 60, bytes: Size(1 << 20) }
     }
 }
 

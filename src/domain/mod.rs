@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod catalog;
+pub mod cleared;
 pub mod clock;
 pub mod declared_version;
 pub mod detect;

@@ -190,8 +190,12 @@ impl CallError {
 }
 
 fn refusal(status: &Status) -> String {
-    let mut text = format!("{}: {}", code_name(status.code()), status.message());
-    for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    // The sentence goes on with the first of them; here all of them follow.
+    let first = violations.first().and_then(|first| status.message().split_once(&format!(": {}: ", first.field)));
+    let sentence = first.map_or(status.message(), |(sentence, _)| sentence);
+    let mut text = format!("{}: {sentence}", code_name(status.code()));
+    for violation in violations {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
     text
@@ -264,8 +268,8 @@ impl Answer {
                 exclusion => short(exclusion.as_str_name(), "PLAN_EXCLUSION_"),
             },
             source: planned.source.clone(),
-            elapsed_ms: 0.0,
-            bytes: 0,
+            elapsed_ms: milliseconds(planned.expected_elapsed.as_ref()),
+            bytes: planned.expected_bytes,
             reason: planned.explanation.clone(),
             why: short(planned.plan_reason().as_str_name(), "PLAN_REASON_"),
             score: planned.score,

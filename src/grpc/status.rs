@@ -1,7 +1,8 @@
 //! The one place where a kind of error becomes what a caller reads: a code, a stable reason, a fixed sentence.
 //!
 //! The sentence says nothing that only we know; what happened in detail stands in the log under the call's trace id.
-//! Wrong fields are named by path, and where trying again helps a RetryInfo says when.
+//! Wrong fields are named by path, the first of them in the sentence as well, and where trying again helps a RetryInfo
+//! says when.
 
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::grpc::pb::ErrorReason;
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "hydrant.dev";
+
+/// It travels in a header, of which clients take a few kilobytes in all.
+const MAX_SENTENCE_BYTES: usize = 512;
 
 /// How one kind of error looks from outside.
 struct Face {
@@ -104,8 +108,8 @@ const REFERENCE_HEAD: &str = "\
 
 Every error of Hydrant's services carries `google.rpc.ErrorInfo` in its details, with the domain `hydrant.dev` and one of
 these reasons. Decide by the reason; the sentence is for people and may change. A request that is wrong also carries
-`google.rpc.BadRequest`, one violation for each wrong field with its path (`members[2].params.id`). Where trying again may
-help, `google.rpc.RetryInfo` says when. The header `hydrant-trace-id` of an error leads to the log. No error text holds a
+`google.rpc.BadRequest`, one violation for each wrong field with its path (`members[2].params.id`); the sentence goes on with
+the first of them. Where trying again may help, `google.rpc.RetryInfo` says when. The header `hydrant-trace-id` of an error leads to the log. No error text holds a
 value, a token, a cookie or an id.
 
 One resource that cannot be filled is no error: it is an outcome in the answer.
@@ -195,7 +199,21 @@ fn build(face: &Face, fields: &[FieldError]) -> Status {
     if face.retry.is_some() {
         details.set_retry_info(face.retry);
     }
-    Status::with_error_details(face.code, face.sentence, details)
+    Status::with_error_details(face.code, sentence(face, fields), details)
+}
+
+/// With the first wrong field, for whoever sees no more of an error than its text.
+fn sentence(face: &Face, fields: &[FieldError]) -> String {
+    let Some(FieldError { path, problem }) = fields.first() else { return face.sentence.to_owned() };
+    let mut text = format!("{}: {path}: {problem}", face.sentence);
+    if text.len() > MAX_SENTENCE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_SENTENCE_BYTES));
+        text.push('…');
+    }
+    match fields.len() {
+        1 => text,
+        more => format!("{text} (and {} more)", more - 1),
+    }
 }
 
 /// The name a caller compares with: that of the contract without its prefix.
@@ -280,6 +298,18 @@ mod tests {
         let bad = of(&Error::fields(fields)).get_details_bad_request().expect("field violations");
         let paths: Vec<_> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(paths, ["who", "members[2].params.id"]);
+    }
+
+    #[test]
+    fn the_sentence_names_the_first_wrong_field() {
+        let wrong = |problem: &str| FieldError::new("targets[0].pattern.pattern", problem);
+        let told = |fields| of(&Error::fields(fields)).message().to_owned();
+        let first = "a field of the request cannot be used: targets[0].pattern.pattern: is too wide";
+        assert_eq!(told(vec![wrong("is too wide")]), first);
+        let two = vec![wrong("is too wide"), FieldError::new("mode", "is unknown")];
+        assert_eq!(told(two), format!("{first} (and 1 more)"));
+        let long = told(vec![wrong(&"é".repeat(1_000))]);
+        assert!(long.len() < 520 && long.ends_with("é…"), "{long}");
     }
 
     #[test]

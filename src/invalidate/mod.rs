@@ -42,6 +42,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use crate::domain::cleared::Cleared;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Kind};
 use crate::domain::journal::Journal;
@@ -102,6 +103,9 @@ pub struct Means {
 /// Drops what this process remembers of some keys, beside the filler: its local tier.
 pub type Forget = Arc<dyn Fn(&[Key]) + Send + Sync>;
 
+/// Hears of some of the members that an invalidation has cleared, when all of it is done. It must not wait.
+pub type Report = Arc<dyn Fn(Vec<Cleared>) + Send + Sync>;
+
 /// The states of a job as they change; ends after the final one, or with an error where there will be none.
 pub type Watched = Pin<Box<dyn Stream<Item = Result<Job, Error>> + Send>>;
 
@@ -129,6 +133,12 @@ impl Invalidate {
         let tools = Tools { config: Arc::new(config), hands, means, forget, recent };
         let books = Books { tools: tools.clone(), spool };
         Self { worker: Worker::new(tools, books), in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) }
+    }
+
+    /// To be called before `start`, if at all.
+    pub fn reporting(mut self, report: Report) -> Self {
+        self.worker.report = report;
+        self
     }
 
     /// Begins what goes on beside the calls: what the spool holds, what other sidecars left behind, what an upheaval may

@@ -35,7 +35,7 @@ use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
-use crate::invalidate::{sweep, weed};
+use crate::invalidate::{Report, sweep, weed};
 
 /// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
 /// asked more often than it is looked for anyway.
@@ -93,6 +93,7 @@ pub struct Worker {
     pub books: Books,
     pub board: Board,
     pub refiller: Refiller,
+    pub report: Report,
     pub line: Line,
     backlog: Arc<Semaphore>,
 }
@@ -172,8 +173,8 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        let (board, line, backlog) = (Board::default(), Line::new(), Arc::new(Semaphore::new(BACKLOG)));
-        Self { tools, books, board, refiller, line, backlog }
+        let (report, backlog): (Report, _) = (Arc::new(|_cleared| {}), Arc::new(Semaphore::new(BACKLOG)));
+        Self { tools, books, board: Board::default(), refiller, report, line: Line::new(), backlog }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
@@ -412,7 +413,8 @@ impl Worker {
         self.books.note(&rest.record, &place.noted()).await;
     }
 
-    async fn finish(&self, rest: Rest) {
+    async fn finish(&self, mut rest: Rest) {
+        (self.report)(rest.work.todo.cleared());
         let Rest { work, record, place, is_promised, shut: _, turn: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();

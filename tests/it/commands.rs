@@ -85,6 +85,18 @@ async fn a_port_that_is_taken_is_named() {
     assert_eq!(told[0].matches("in use").count(), 1, "{}", second.errors);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_spool_that_cannot_be_written_is_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("hydrant.yaml");
+    std::fs::write(&file, "group: test\nstore: memory\ninvalidate: { spool: /proc/self }\n").expect("writable");
+    let free = [("HYDRANT__LISTEN__API", "127.0.0.1:0"), ("HYDRANT__LISTEN__PROBES", "127.0.0.1:0")];
+    let said = hydrant(&["serve", "--config", file.to_str().expect("text")], &free);
+    assert_eq!(said.code, Some(71), "{}", said.errors);
+    assert!(said.errors.contains("hydrant: `invalidate.spool.directory` cannot be used"), "{}", said.errors);
+}
+
 #[test]
 fn serve_without_a_store_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().expect("a temporary folder");

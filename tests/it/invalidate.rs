@@ -213,6 +213,21 @@ fn versioned_life() -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replacement_about_another_user_is_refused() {
+    let redis = Redis::new();
+    let owner = Some(Place::field("id"));
+    let version = versioned().version;
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { owner, version, ..subject_draft("user") }], None);
+    redis.put("user:7", "old");
+    for value in [r#"{"id":"8","rev":3}"#, r#"{"rev":3}"#] {
+        let error = sidecar.call(Mode::Replace, replacing(value, Some(3))).await.expect_err("refused");
+        assert_eq!((error.kind, error.fields.len()), (Kind::ValueRefused, 1), "{error}");
+    }
+    let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":7,"rev":3}"#, Some(3))).await.expect("done");
+    assert_eq!(answer.counts.replaced, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replacement_without_a_version_is_loaded_again() {
     let redis = Redis::new();
     let sidecar = Sidecar::new(&redis, 1, vec![user()], None);

@@ -106,6 +106,30 @@ async fn a_node_that_is_away_leaves_a_job_that_is_followed_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_intent_that_a_failover_brings_back_after_its_end_is_taken_off_again() {
+    let redis = Redis::new();
+    let sidecar = filled(&redis).await;
+    sidecar.invalidate.start().await.expect("no spool");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.erased_short = true;
+        wrong.finish_lost = true;
+    }
+    let answer = sidecar.call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    redis.faults.now().erased_short = false;
+    let ended = async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded;
+    until("its end", ended).await;
+    assert_eq!(
+        redis.backlog().await,
+        1,
+        "it is still there, and the sidecar that knows it to have ended keeps the journal"
+    );
+    redis.faults.now().finish_lost = false;
+    until("an empty journal", async || redis.backlog().await == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn replicas_that_are_late_leave_a_job() {
     let redis = Redis::new();
     let sidecar = filled(&redis).await;
@@ -429,4 +453,19 @@ async fn what_an_app_writes_back_is_weeded_out_and_what_a_fill_writes_stays() {
     assert_eq!(redis.value("list:1").await.as_deref(), Some(r#""new""#));
     until("an empty journal", async || redis.backlog().await == 0).await;
     assert_eq!(sidecar.metric("hydrant_invalidate_weeded_total"), 2);
+}
+
+/// Half a minute, as two outages of some seconds each and the waits between tries.
+#[tokio::test(start_paused = true)]
+async fn what_an_app_writes_back_before_an_outage_is_weeded_out_after_it() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { writers: Writers::Shared, ..draft("cart") }], None);
+    redis.put("cart:1", "old");
+    sidecar.call(Mode::Remove, vec![Target::Member(member("cart", "1"))]).await.expect("done");
+    redis.faults.now().weeds.insert("cart:1".to_owned());
+    redis.put("cart:1", "old");
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(redis.value("cart:1").await.as_deref(), Some("old"), "nobody can look at it");
+    redis.faults.now().weeds.clear();
+    until("the weed gone", async || redis.value("cart:1").await.is_none()).await;
 }

@@ -12,6 +12,7 @@ use hydrant::domain::store::{Committed, Refusal, Registration, Rules, Store, Sto
 use hydrant::domain::tag::Tag;
 use hydrant::remote::store::Remote;
 use hydrant::remote::{Auth, Config, Mode};
+use tokio::time::Instant;
 
 use crate::remote_access::RIGHTS;
 use crate::support::redis::RedisServer;
@@ -267,4 +268,21 @@ async fn a_place_in_a_tag_that_another_server_gave_is_begun_anew() {
     assert_eq!(again.keys, first.keys, "the foreign cursor is not believed");
     let second = rig.store.tagged(&tag, next).await.expect("a page");
     assert_ne!(second.keys, first.keys, "its own is");
+}
+
+/// Whole milliseconds on both sides may make it look a little longer ago than it is: then a plan from before the logout
+/// would be taken for one that came after.
+#[tokio::test]
+async fn a_subject_is_never_told_to_be_gone_for_longer_than_it_is() {
+    let server = RedisServer::start().await;
+    let (rig, subject) = (rig(&server).await, Pseudonym::new("test", None, "7"));
+    let (key, tags) = (key("mine:7"), [Tag::Subject(subject)]);
+    for _ in 0..300 {
+        let before = Instant::now();
+        rig.store.bury(subject, TTL).await.expect("buried");
+        let ask = Registration { key: &key, tags: &tags, life: TTL };
+        let gone = rig.store.register(ask).await.expect("registered").gone.expect("gone");
+        let longest = before.elapsed();
+        assert!(gone <= longest, "{gone:?} ago, and it was {longest:?}");
+    }
 }

@@ -110,6 +110,22 @@ impl Alias {
         Some(params)
     }
 
+    /// Whose key it is, by its own parameters and by what stands there: the parameters of a member's `key`. None where that
+    /// names no member.
+    pub fn leads_to(&self, key: &Template, own: &Params, value: &[u8]) -> Option<Params> {
+        let mut params = Params::default();
+        let id = self.id_param(key);
+        for param in key.params() {
+            match (own.get(param), self.value) {
+                (Some(own), _) => params.insert(param, own),
+                (None, AliasValue::Full) => params.insert(param, field::at(value, &Place::field(param))?),
+                (None, AliasValue::Id) if id == Some(param) => params.insert(param, std::str::from_utf8(value).ok()?),
+                (None, AliasValue::Id) => return None,
+            }
+        }
+        Some(params)
+    }
+
     /// What is written at the alias' key of a member with this value.
     pub fn content(&self, member: &Member, value: &bytes::Bytes) -> Option<bytes::Bytes> {
         match self.value {

@@ -158,6 +158,11 @@ impl Projection {
         self.max_bytes.saturating_mul(BODY_FACTOR).max(BODY_FLOOR)
     }
 
+    /// What would be kept of a value that stands in a cache already, where it has no body to be looked for: for comparing.
+    pub fn again(&self, held: &[u8]) -> Result<Bytes, Refusal> {
+        Self { body: Place::default(), ..self.clone() }.apply(held)
+    }
+
     pub fn apply(&self, body: &[u8]) -> Result<Bytes, Refusal> {
         let limit = self.max_body_bytes();
         if body.len() > limit {

@@ -19,6 +19,7 @@ use crate::domain::key::{Key, KeyError};
 use crate::domain::member_version::Version;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::removal::Mark;
+use crate::domain::subject::Fact;
 use crate::fill::settings::Settings;
 use crate::invalidate::intent::{self, Intent, Item, Left, Sweep, TagName, Tagged};
 use crate::invalidate::request::{Mode, Request};
@@ -64,6 +65,8 @@ struct Aim {
 struct NewValue {
     bytes: Bytes,
     version: Option<Version>,
+    /// Whom it names, where the entity says where that stands.
+    owner: Option<String>,
 }
 
 /// One thing that is wrong with a request.
@@ -101,6 +104,14 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     }
     let found = lookup::find(tools.hands.store.as_ref(), &settings, std::mem::take(&mut aims.lookups)).await?;
     aims.members.extend(found);
+    let foreign = aims.members.iter().filter(|aim| aim.value.as_ref().is_some_and(|value| !value.is_of(&aim.member)));
+    let foreign: Vec<String> = foreign.map(|aim| format!("targets[{}].member.replacement.value", aim.target)).collect();
+    for path in foreign {
+        aims.mistake(Kind::ValueRefused, path, "does not name the subject whose member it is to replace");
+    }
+    if !aims.mistakes.is_empty() {
+        return Err(refuse(aims.mistakes));
+    }
     let nonce = tools.means.random.nonce();
     let trace = request.trace.trace_id().to_string();
     let mut intent = Intent::new(request.mode, nonce, trace, request.reason.clone(), requested);
@@ -119,6 +130,14 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
 /// The history of what a subject reads, as applications compute it too.
 fn history_key(group: &str, subject: Pseudonym) -> Result<Key, KeyError> {
     Key::new(format!("hydrant:{{{group}:{subject}}}:history"))
+}
+
+impl NewValue {
+    /// As a fill would see it: an answer about another user, or about nobody, is not kept.
+    fn is_of(&self, member: &Member) -> bool {
+        let in_key = || member.entity.param_of(&Fact::User).and_then(|param| member.params.get(param));
+        member.entity.owner().is_none() || (self.owner.is_some() && self.owner.as_deref() == in_key())
+    }
 }
 
 impl Resolved {
@@ -152,7 +171,7 @@ impl Resolved {
                 mark.floor = mark.floor.max(floor);
             }
             match (value, &marks[at]) {
-                (Some(NewValue { bytes, version: Some(version) }), Some(mark)) => {
+                (Some(NewValue { bytes, version: Some(version), owner: _ }), Some(mark)) => {
                     let ttl = entity.ttl().draw(&tools.means.random);
                     self.givens.push(Given { target, key, value: bytes, ttl, version, life: mark.life });
                 }

@@ -1,9 +1,12 @@
 //! Reading one target: what it names, and everything that is wrong with it. Pure.
 
+use std::borrow::Cow;
+
 use crate::domain::catalog::MemberError;
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::{Alias, Entity, Member, Scope};
 use crate::domain::error::Kind;
+use crate::domain::field;
 use crate::domain::key::{Key, KeyError};
 use crate::domain::member_version::Version;
 use crate::domain::pseudonym::Pseudonym;
@@ -129,7 +132,10 @@ impl Reader<'_> {
         };
         let version = stated.and_then(|stated| version(entity, stated, &format!("{path}.version"), aims));
         match entity.projection().apply(value) {
-            Ok(bytes) => Some(NewValue { bytes, version }),
+            Ok(bytes) => {
+                let owner = entity.owner().and_then(|place| field::at(value, place)).map(Cow::into_owned);
+                Some(NewValue { bytes, version, owner })
+            }
             Err(refusal) => {
                 aims.mistake(Kind::ValueRefused, format!("{path}.value"), refusal);
                 None

@@ -48,9 +48,9 @@ impl<'a> Aim<'a> {
         let of_patterns = self.spec.patterns.iter().map(|pattern| literal(pattern));
         let entities = self.spec.entities.iter().filter_map(|name| catalog.entity(name.as_str()));
         let templates = entities.flat_map(|entity| entity.templates()).chain(&self.templates);
-        match of_patterns.chain(templates.map(Template::prefix)).reduce(common) {
+        match of_patterns.chain(templates.map(Template::prefix)).reduce(glob::common) {
             None | Some("") => "*".to_owned(),
-            Some(prefix) => format!("*{}*", escape(prefix)),
+            Some(prefix) => format!("*{}*", glob::escape(prefix)),
         }
     }
 
@@ -116,25 +116,6 @@ fn text(key: &Key) -> Option<&str> {
 /// A pattern up to the first character that is not only itself.
 fn literal(pattern: &str) -> &str {
     pattern.split(['*', '?', '[', '\\']).next().unwrap_or_default()
-}
-
-fn common<'a>(one: &'a str, other: &str) -> &'a str {
-    let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
-    match same {
-        Some(((at, _), _)) => &one[..at],
-        None => &one[..one.len().min(other.len())],
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 4);
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 #[cfg(test)]
