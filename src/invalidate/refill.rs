@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::domain::entity::{Credential, Member};
+use crate::domain::entity::{Credential, Member, Scope};
 use crate::domain::key::Key;
 use crate::domain::store::ClaimMode;
 use crate::domain::trace::TraceContext;
@@ -86,11 +86,15 @@ impl Refiller {
     }
 }
 
-/// The member whose own key this is, if it can be loaded without a session.
+/// The member whose own key this is, if it can be loaded without a session, and found by a logout that reads no tag: whose
+/// it is (of which tenant) nobody says here, so that it might be registered under somebody else's.
 fn member(settings: &Settings, key: &Key) -> Option<Member> {
     let found =
         settings.catalog.find(std::str::from_utf8(key.as_bytes()).ok()?).filter(|found| found.alias.is_none())?;
     let load = found.entity.load().filter(|load| load.credential == Credential::Service)?;
     settings.sources.get(&load.source)?;
+    if found.entity.scope() == Scope::Subject && !found.entity.is_found_without_tags() {
+        return None;
+    }
     settings.catalog.member(found.entity.name().as_str(), found.params.clone()).ok()
 }

@@ -12,7 +12,7 @@ use hydrant::domain::outcome::Outcome;
 use hydrant::domain::projection::paths::Place;
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::pseudonym::Pseudonym;
-use hydrant::domain::subject::Subject;
+use hydrant::domain::subject::{Fact, Subject};
 use hydrant::domain::template::{Params, Template};
 use hydrant::invalidate::jobs::{Detail, JobState};
 use hydrant::invalidate::request::{
@@ -254,6 +254,27 @@ async fn a_refresh_loads_again_what_was_cached() {
     let paths: Vec<String> = sidecar.source.calls().into_iter().map(|call| call.path).collect();
     assert_eq!(paths, ["/user/7", "/user/7"], "what was not cached is not loaded");
     assert_eq!(sidecar.metric(r#"hydrant_invalidate_refills_total{outcome="filled"}"#), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_logout_finds_by_its_tag_alone_is_not_loaded_again() {
+    let redis = Redis::new();
+    let own = |name, key| {
+        let load = draft(name).load.map(|load| Load { credential: Credential::Service, ..load });
+        let key = Template::for_key(key).expect("a good template");
+        Draft { key, bind: [("id".to_owned(), Fact::User)].into(), load, ..subject_draft(name) }
+    };
+    let drafts = vec![own("profile", "profile:{id}"), own("cart", "cart:{id}:{part}")];
+    let sidecar = Sidecar::new(&redis, 1, drafts, None);
+    for key in ["profile:7", "cart:7:main"] {
+        redis.put(key, "old");
+    }
+    sidecar.source.found("/profile/7", "1");
+    sidecar.source.found("/cart/7", "1");
+    let answer = sidecar.call(Mode::Refresh, vec![keys(&["profile:7", "cart:7:main"])]).await.expect("done");
+    assert_eq!((answer.counts.removed, answer.counts.refreshing), (2, 1));
+    until("it is loaded", async || redis.value("profile:7").await.is_some()).await;
+    assert_eq!(redis.value("cart:7:main").await, None, "it would be registered under a user of no tenant");
 }
 
 #[tokio::test(start_paused = true)]
