@@ -114,6 +114,22 @@ async fn a_sweep_ends_with_a_pass_that_began_a_claims_life_after_the_request() {
     assert!(forgotten.lock().expect("sound").contains(&"order:late".to_owned()));
 }
 
+/// A fill fetches before the request, claims the alias at the end of its own claim's life, and writes at the end of that one's.
+#[tokio::test(start_paused = true)]
+async fn where_aliases_alone_are_meant_a_sweep_outlasts_two_claims() {
+    let bounds = local::Config { bytes: 1 << 20, items: 1_000 };
+    let store = Arc::new(MemoryStore::new(bounds, Random::from_seed(1)));
+    let (tools, ..) = tools(store.clone());
+    let late = key("user:email:late");
+    swept_while(&tools, &all_like("user:email:*"), async |mut progress| {
+        between_the_passes(&mut progress).await;
+        tokio::time::sleep(CLAIM_LIFE * 2 - Duration::from_millis(1)).await;
+        assert_eq!(fill(&*store, &late, "v").await, Ok(hydrant::domain::store::Committed::Written));
+    })
+    .await;
+    assert_eq!(value(&*store, &late).await, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_is_taken_over_goes_on_with_its_second_pass() {
     let bounds = local::Config { bytes: 1 << 20, items: 1_000 };

@@ -67,6 +67,13 @@ impl<'a> Aim<'a> {
         wanted
     }
 
+    /// Whether one of its patterns can mean aliases, and not their members.
+    pub fn may_be_aliases(&self, catalog: &Catalog) -> bool {
+        let prefixes = || catalog.entities().flat_map(|entity| entity.aliases()).map(|alias| alias.key.prefix());
+        let mut literals = self.spec.patterns.iter().map(|pattern| literal(pattern));
+        literals.any(|own| prefixes().any(|prefix| own.starts_with(prefix) || prefix.starts_with(own)))
+    }
+
     /// By its pattern, by its entity as it is declared here, or as it was where the sweep was asked for; unless another
     /// entity has the key here.
     fn wants(&self, catalog: &Catalog, key: &Key) -> bool {
@@ -150,6 +157,14 @@ mod tests {
         assert_eq!(asked(&entities(&["menu"])), "*user:menu:*");
         assert_eq!(asked(&entities(&["price"])), "*price\\[*");
         assert_eq!(asked(&entities(&["user", "price"])), "*");
+    }
+
+    #[test]
+    fn a_pattern_can_mean_aliases_where_it_meets_an_alias_template() {
+        let may_be = |pattern: &str| Aim::new(&patterns(&[pattern])).may_be_aliases(&catalog());
+        assert!(may_be("user:email:*@b.c") && may_be("user:*") && may_be("user:e*"));
+        assert!(!may_be("user:id:*") && !may_be("user:menu:*"));
+        assert!(!Aim::new(&entities(&["user"])).may_be_aliases(&catalog()), "their members are swept too");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A scan passes by a key that is absent, a fill commits it, and the scan never sees it. So a sweep is done when a second
 //! pass has ended that began at least one claim's life after the request: every fill that the first pass could have
-//! missed has then ended, one way or the other.
+//! missed has then ended, one way or the other. Where only aliases are meant it is two lives: an alias is claimed when
+//! its member has been fetched, so up to a life later, and nobody meets the member, whose index would lead to it.
 //!
 //! Whatever changes the place of keys while the second pass goes on (a failover, slots that move, a primary that restarts)
 //! makes it one more: a key may have stood on the side that was looked at already.
@@ -119,10 +120,11 @@ pub async fn run(
     report: impl Fn(Progress),
 ) -> Result<Progress, StoreError> {
     let progress = resume.unwrap_or_default();
+    let (aim, catalog) = (Aim::new(spec), tools.live.get().catalog.clone());
+    let pattern = aim.pattern(&catalog);
+    let lives = if aim.may_be_aliases(&catalog) { 2 } else { 1 };
     // It was asked for before now, whatever anybody's clock says. A second pass that somebody has begun was begun in time.
-    let second = if progress.pass > 1 { Instant::now() } else { Instant::now() + tools.claim_life };
-    let aim = Aim::new(spec);
-    let pattern = aim.pattern(&tools.live.get().catalog);
+    let second = Instant::now() + if progress.pass > 1 { Duration::ZERO } else { tools.claim_life * lives };
     let upheavals = Mutex::new(tools.removal.upheavals());
     let moving = Mutex::default();
     let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
