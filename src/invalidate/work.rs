@@ -201,6 +201,8 @@ impl Worker {
         let place = place.or_else(|| self.post(&record, &work.intent));
         let cause = left.or_else(|| work.intent.sweep.is_some().then_some(Cause::Sweep));
         stage.send_replace(match (cause, record.promise()) {
+            // What apps may bring back is owed, and nobody would know of it if this process ended.
+            (None, None) if work.todo.has_weeds() => Stage::Lost(Cause::NodeUnavailable),
             (None, _) => Stage::Done,
             (Some(cause), Some(promise)) => Stage::Pending(promise, cause),
             (Some(cause), None) => Stage::Lost(cause),

@@ -55,6 +55,20 @@ async fn a_journal_that_is_away_does_not_matter_where_everything_can_be_removed_
 }
 
 #[tokio::test(start_paused = true)]
+async fn weeding_that_is_recorded_nowhere_is_promised_to_nobody() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { writers: Writers::Shared, ..draft("cart") }], None);
+    redis.put("cart:1", "old");
+    redis.faults.now().journal = true;
+    let targets = vec![Target::Member(member("cart", "1"))];
+    let error = sidecar.call(Mode::Remove, targets).await.expect_err("a crash would lose it");
+    assert_eq!(error.kind, Kind::JournalUnavailable);
+    redis.put("cart:1", "old");
+    sleep(Duration::from_millis(60)).await;
+    until("it is weeded all the same", async || redis.value("cart:1").await.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_can_be_neither_finished_nor_recorded_is_an_error_and_is_carried_out_all_the_same() {
     let redis = Redis::new();
     let sidecar = filled(&redis).await;
