@@ -61,7 +61,7 @@ pub trait Removal: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Erasure {
     pub key: Key,
-    /// The member has aliases: read its index.
+    /// A member's own key, which may have aliases: read its index.
     pub has_index: bool,
     pub mark: Option<Mark>,
 }

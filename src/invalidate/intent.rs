@@ -51,7 +51,8 @@ pub struct Intent {
 pub struct Item {
     pub target: usize,
     pub key: String,
-    /// The member has aliases, and so an index.
+    /// It is a member's own key. Its index is read whether or not aliases are declared here: while a configuration is
+    /// rolled out other sidecars may have filled some.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_index: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

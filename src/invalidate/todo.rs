@@ -286,13 +286,12 @@ impl Todo {
             return Some(Piece::new(reading.target, Erasure { key, has_index: true, mark: None }));
         };
         let entity = found.entity;
-        let has_index = !entity.aliases().is_empty();
         if let (Mode::Soft, Some(grace)) = (self.mode, rules::grace(entity)) {
-            let erasure = Erasure { key, has_index, mark: rules::mark(entity, None, None) };
+            let erasure = Erasure { key, has_index: true, mark: rules::mark(entity, None, None) };
             self.softs.push(Soft { target: reading.target, erasure, grace, named: Vec::new(), tries: 0 });
             return None;
         }
-        let erasure = Erasure { key, has_index, mark: rules::mark(entity, Some(self.nonce), None) };
+        let erasure = Erasure { key, has_index: true, mark: rules::mark(entity, Some(self.nonce), None) };
         Some(Piece { is_shared: rules::is_shared(entity), ..Piece::new(reading.target, erasure) })
     }
 }

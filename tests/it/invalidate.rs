@@ -62,6 +62,16 @@ async fn a_member_goes_with_every_key_that_leads_to_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn aliases_that_are_declared_elsewhere_go_as_well() {
+    let redis = Redis::new();
+    let newer = Sidecar::new(&redis, 1, vec![user()], None);
+    let older = Sidecar::new(&redis, 2, vec![draft("user")], None);
+    assert_eq!(newer.fill("user", "7", BODY).await, Outcome::Filled);
+    is_done(&older.call(Mode::Remove, vec![Target::Member(member("user", "7"))]).await.expect("done"));
+    assert_eq!(redis.value("user:email:a@b.c").await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_alias_becomes_its_member_or_is_refused() {
     let redis = Redis::new();
     let full = Draft { aliases: vec![alias("email", AliasValue::Full)], ..draft("user") };

@@ -153,7 +153,7 @@ impl Resolved {
                 self.intent.items.push(Item {
                     target,
                     key: text.clone(),
-                    has_index: !entity.aliases().is_empty(),
+                    has_index: true,
                     is_shared: rules::is_shared(&entity),
                     grace: rules::grace(&entity).map(|grace| grace.as_millis() as u64),
                     ..Item::default()

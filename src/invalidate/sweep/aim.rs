@@ -99,7 +99,7 @@ pub fn erasure(catalog: &Catalog, key: Key) -> Erasure {
             // A floor and a lag are a matter of the member's own key; what apps write concerns its aliases too.
             let is_marked = !is_alias || rules::is_shared(entity);
             let mark = rules::mark(entity, None, None).filter(|_| is_marked);
-            Erasure { key, has_index: !is_alias && !entity.aliases().is_empty(), mark }
+            Erasure { key, has_index: !is_alias, mark }
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
         };
         assert!(has_index("user:id:1"));
         assert!(!has_index("user:email:a"));
-        assert!(!has_index("user:menu:1"));
+        assert!(has_index("user:menu:1"), "others may declare aliases of it");
         assert!(has_index("user:of:an:older:version"));
     }
 
