@@ -22,7 +22,7 @@ use crate::invalidate::todo::Refill;
 use crate::invalidate::tools::Tools;
 
 /// Keys that may wait; what is over it is loaded when somebody asks for it.
-const WAITING: usize = 4_096;
+pub const WAITING: usize = 4_096;
 /// One fill's time, its place in the line not counted.
 const LONGEST: Duration = Duration::from_secs(10);
 

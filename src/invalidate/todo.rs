@@ -19,14 +19,19 @@ use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::domain::tag::Tag;
 use crate::invalidate::intent::{Intent, Item};
 use crate::invalidate::request::{Cause, Mode};
-use crate::invalidate::rules;
-use crate::invalidate::tally::Tally;
 use crate::invalidate::soft::{self, Soft, Softened};
+use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::trouble::Trouble;
+use crate::invalidate::{refill, rules, weed};
 
 /// Keys of one request to the store: a node is busy with them for well under a millisecond.
 const CHUNK: usize = 256;
+/// Keys that may be left of what a tag has named so far: with more there is something in the way, and reading on would only
+/// pile up.
+const LEFT: usize = 8 * CHUNK;
+/// Keys that may wait to be weeded. When a tag has named so many of shared entities these are weeded before it names more.
+const WEEDS: usize = 65_536;
 /// How long a subject's tombstone stands: no plan that was drawn up before a logout is still waiting after it.
 const BURIED_FOR: Duration = Duration::from_secs(60);
 /// Members of one invalidation that are told of as cleared, and aliases of each: looking is for a sample.
@@ -80,6 +85,12 @@ struct Reading {
     target: usize,
     tag: Tag,
     place: TagPlace,
+}
+
+enum Read {
+    Whole,
+    /// To go on from its place.
+    Paused,
 }
 
 impl Todo {
@@ -238,7 +249,9 @@ impl Todo {
             if is_shared {
                 self.weeds.push(erasure.key.clone());
             }
-            if held && matches!(self.mode, Mode::Refresh | Mode::Replace) {
+            // More than may wait for it would not be loaded anyway.
+            let has_room = self.refills.len() < refill::WAITING;
+            if held && has_room && matches!(self.mode, Mode::Refresh | Mode::Replace) {
                 self.refills.push(Refill { target, key: erasure.key });
             }
         }
@@ -247,10 +260,12 @@ impl Todo {
     async fn soften(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         let Softened { left, refills } = soft::soften(std::mem::take(&mut self.softs), tools, tally, trouble).await;
         self.softs = left;
-        self.refills.extend(refills);
+        let room = refill::WAITING.saturating_sub(self.refills.len());
+        self.refills.extend(refills.into_iter().take(room));
     }
 
-    /// Page by page: what a page names is gone before the next is asked for, so that nothing piles up here.
+    /// Page by page: what a page names is tried before the next is asked for, and where too much of it is left the next
+    /// attempt goes on from there, so that nothing piles up here.
     async fn read_tags(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         for mut reading in std::mem::take(&mut self.tags) {
             let ended = loop {
@@ -260,19 +275,27 @@ impl Todo {
                         let pieces = pieces.collect();
                         self.erase_members(pieces, tools, tally, trouble).await;
                         self.soften(tools, tally, trouble).await;
-                        match page.next {
-                            Some(next) => reading.place = next,
-                            None => break Ok(()),
+                        if self.weeds.len() >= WEEDS {
+                            weed::weed(tools, std::mem::take(&mut self.weeds), self.nonce).await;
+                        }
+                        let Some(next) = page.next else { break Read::Whole };
+                        reading.place = next;
+                        // All that is left is trouble that was noted.
+                        if self.primaries.len() + self.aliases.len() + self.softs.len() > LEFT {
+                            break Read::Paused;
                         }
                     }
-                    Err(error) => break Err(error),
+                    Err(error) => {
+                        trouble.met(error);
+                        // A cursor means nothing to another server: this shard is read from its beginning.
+                        reading.place.cursor = 0;
+                        break Read::Paused;
+                    }
                 }
             };
-            if let Err(error) = ended {
-                trouble.met(error);
-                // A cursor means nothing to another server: this shard is read from its beginning.
-                reading.place.cursor = 0;
-                self.tags.push(reading);
+            match ended {
+                Read::Whole => {}
+                Read::Paused => self.tags.push(reading),
             }
         }
     }
