@@ -93,7 +93,8 @@ async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
     let job = |noted: Noted| noted.job(id.clone(), Durability::Fleet);
     let now = worker.tools.means.clock.wall();
     Ok(match (intent, noted) {
-        (Some(_), Some(noted)) => Some(job(noted)),
+        (Some(_), Some(noted)) if noted.is_alive(now) => Some(job(noted)),
+        (Some(_), Some(noted)) => Some(job(Noted { holder: String::new(), ..noted })),
         (Some(intent), None) => Intent::from_bytes(&intent).ok().map(|intent| job(Noted::queued(&intent))),
         (None, Some(noted)) if noted.state.is_final() => Some(job(noted)),
         // Its worker has it in memory and goes on, though the journal has lost it.

@@ -68,6 +68,8 @@ pub struct Work {
     pub begun: Instant,
     /// When waiting for the journal leaves too little time for anything else; none where nobody waits for an answer.
     pub patience: Option<Instant>,
+    /// How often somebody else has tried it.
+    pub tried: u32,
     /// How far somebody else was with its sweep.
     pub resume: Option<Progress>,
 }
@@ -125,7 +127,7 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, begun: Instant::now(), patience: None, resume: None }
+        Self { intent, todo, givens, reloaded, tally, trace, begun: Instant::now(), patience: None, tried: 0, resume: None }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
@@ -190,7 +192,7 @@ impl Worker {
         // M10 writes the intent when there is nothing left to repeat.
         let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
         let first = self.books.record(nonce, &intent, work.patience).await;
-        let place = self.post(&first, &work.intent);
+        let place = self.post(&first, &work);
         if let Some(promise) = first.promise() {
             stage.send_replace(Stage::Recorded(promise));
         }
@@ -198,7 +200,7 @@ impl Worker {
             true => (early, first),
             false => join(work.attempt(&self.tools), self.books.record_again(first.clone(), &intent)).await,
         };
-        let place = place.or_else(|| self.post(&record, &work.intent));
+        let place = place.or_else(|| self.post(&record, &work));
         let cause = left.or_else(|| work.intent.sweep.is_some().then_some(Cause::Sweep));
         stage.send_replace(match (cause, record.promise()) {
             // What apps may bring back is owed, and nobody would know of it if this process ended.
@@ -212,20 +214,21 @@ impl Worker {
         self.see_through(rest, left).await;
     }
 
-    /// An intent that somebody else recorded.
-    pub async fn take_over(&self, work: Work, id: JobId) {
+    /// An intent that somebody else recorded. The turn is for its first try.
+    pub async fn take_over(&self, work: Work, id: JobId, turn: impl Send) {
         let record = Record::Fleet(id);
-        let Some(place) = self.post(&record, &work.intent) else { return };
+        let Some(place) = self.post(&record, &work) else { return };
         let is_promised = Arc::new(AtomicBool::new(true));
         let mut rest = Rest { work, record, place: Some(place), is_promised, shut: None, turn: None };
         let left = rest.work.attempt(&self.tools).await;
+        drop(turn);
         self.see_through(rest, left).await;
     }
 
     /// An intent of this pod's spool whose turn has come.
     pub async fn take_up_own(&self, work: Work, Waiting { id, also, shut }: Waiting, turn: Turn) {
         let record = Record::Pod { id, also };
-        let place = self.post(&record, &work.intent);
+        let place = self.post(&record, &work);
         let is_promised = Arc::new(AtomicBool::new(true));
         let mut rest = Rest { work, record, place, is_promised, shut: Some(shut), turn: Some(turn) };
         let left = rest.work.attempt(&self.tools).await;
@@ -250,12 +253,12 @@ impl Worker {
         self.see_through(rest, left).await;
     }
 
-    fn post(&self, record: &Record, intent: &Intent) -> Option<Place> {
+    fn post(&self, record: &Record, work: &Work) -> Option<Place> {
         let Promise { job, durability } = record.promise()?;
-        let mut noted = Noted::queued(intent);
+        let mut noted = Noted::queued(&work.intent);
         noted.state = JobState::Running;
         noted.holder = self.tools.config.pod.clone();
-        noted.attempts = 1;
+        noted.attempts = work.tried + 1;
         noted.updated = self.tools.means.clock.wall();
         self.board.post(job, durability, noted)
     }

@@ -427,8 +427,14 @@ impl Journal for Redis {
         self.journal.hold(part, holder, life)
     }
 
-    fn due<'a>(&'a self, part: u8, older_than: Duration, limit: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
-        self.journal.due(part, older_than, limit)
+    fn due<'a>(
+        &'a self,
+        part: u8,
+        after: Option<&'a JobId>,
+        older_than: Duration,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
+        self.journal.due(part, after, older_than, limit)
     }
 
     fn backlog<'a>(&'a self) -> BoxFuture<'a, Vec<Result<u64, StoreError>>> {

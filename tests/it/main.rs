@@ -14,6 +14,7 @@ mod flows;
 mod invalidate;
 mod invalidate_cluster;
 mod invalidate_faults;
+mod invalidate_many;
 mod invalidate_soft;
 mod invalidate_world;
 mod prediction;
