@@ -15,8 +15,9 @@ use crate::domain::journal::JobId;
 use crate::domain::trace::TraceContext;
 use crate::domain::watched::Watched;
 use crate::invalidate::intent::Intent;
+use crate::invalidate::shut::Shut;
 use crate::invalidate::spool::{Spool, SpoolError};
-use crate::invalidate::work::{Shut, Turn, Work, Worker};
+use crate::invalidate::work::{Turn, Work, Worker};
 
 /// Before a disk that fails is asked again.
 const PAUSE: Duration = Duration::from_secs(5);

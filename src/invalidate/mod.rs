@@ -20,6 +20,7 @@ mod refill;
 pub mod request;
 mod resolve;
 mod rules;
+mod shut;
 mod soft;
 pub mod spool;
 pub mod sweep;
@@ -59,7 +60,7 @@ use crate::invalidate::record::{Books, Promise};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
-use crate::invalidate::sweep::pace::Rates;
+use crate::invalidate::sweep::pace::{Paces, Rates};
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::work::{Stage, Work, Worker};
@@ -130,7 +131,8 @@ impl Invalidate {
             filler.forget(keys);
             forget(keys);
         });
-        let tools = Tools { config: Arc::new(config), hands, means, forget, recent };
+        let paces = Paces::new(config.rates);
+        let tools = Tools { config: Arc::new(config), hands, means, forget, recent, paces };
         let books = Books { tools: tools.clone(), spool };
         Self { worker: Worker::new(tools, books), in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::invalidate::recent::Recent;
-use crate::invalidate::sweep;
+use crate::invalidate::sweep::{self, pace::Paces};
 use crate::invalidate::{Config, Forget, Hands, Means};
 
 /// Cloning shares it.
@@ -14,6 +14,7 @@ pub struct Tools {
     pub means: Means,
     pub forget: Forget,
     pub recent: Recent,
+    pub paces: Paces,
 }
 
 impl Tools {
@@ -22,7 +23,7 @@ impl Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
             claim_life: self.config.claim_life,
-            rates: self.config.rates,
+            paces: self.paces.clone(),
             random: self.means.random.clone(),
             recent: self.recent.clone(),
             forget: self.forget.clone(),

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::journal::{JobId, Standing};
@@ -21,7 +21,6 @@ use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
 use crate::domain::store::Confirmed;
 use crate::domain::trace::TraceContext;
-use crate::fill::gate::Gate;
 use crate::invalidate::board::{Board, Place};
 use crate::invalidate::intent::{Intent, Sweep};
 use crate::invalidate::jobs::JobState;
@@ -31,6 +30,7 @@ use crate::invalidate::record::{Books, Promise, Record};
 use crate::invalidate::refill::Refiller;
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::resolve::Given;
+use crate::invalidate::shut::Shut;
 use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::{Refill, Todo};
@@ -51,6 +51,8 @@ const BACKLOG: usize = 4_096;
 const MARGIN: Duration = Duration::from_secs(60);
 /// What stands in the spool gives way to those who wait there when it was tried so often: after some ten seconds.
 const GIVES_WAY_AFTER: u32 = 7;
+/// Sweeps at once. They share what may be taken of a primary, and one that crawls would look as if nobody was at it.
+const SWEEPS: usize = 8;
 /// Between notes on a sweep.
 const NOTES: Duration = Duration::from_secs(1);
 
@@ -98,6 +100,7 @@ pub struct Worker {
     pub report: Report,
     pub line: Line,
     backlog: Arc<Semaphore>,
+    sweeps: Arc<Semaphore>,
 }
 
 /// A place among those that are worked on after their answer.
@@ -113,13 +116,6 @@ struct Rest {
     /// Fills are held up until the keys are gone.
     shut: Option<Shut>,
     turn: Option<Turn>,
-}
-
-/// Slots in which no fill begins until this is dropped: it would be work for nothing.
-pub struct Shut {
-    gate: Gate,
-    /// None: all of them.
-    slots: Option<Vec<u16>>,
 }
 
 impl Work {
@@ -175,8 +171,9 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        let (report, backlog): (Report, _) = (Arc::new(|_cleared| {}), Arc::new(Semaphore::new(BACKLOG)));
-        Self { tools, books, board: Board::default(), refiller, report, line: Line::new(), backlog }
+        let report: Report = Arc::new(|_cleared| {});
+        let [backlog, sweeps] = [BACKLOG, SWEEPS].map(|most| Arc::new(Semaphore::new(most)));
+        Self { tools, books, board: Board::default(), refiller, report, line: Line::new(), backlog, sweeps }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
@@ -366,6 +363,7 @@ impl Worker {
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);
             let report = |progress| drop(reported.send_replace(progress));
+            let _turn = self.turn_to_sweep(rest).await;
             let ended = tokio::select! {
                 biased;
                 ended = sweep::run(&tools, spec, resume, report) => ended,
@@ -384,6 +382,17 @@ impl Worker {
             }
         }
         Ended::Done
+    }
+
+    /// Waits, and shows meanwhile that somebody is at it.
+    async fn turn_to_sweep(&self, rest: &Rest) -> Option<SemaphorePermit<'_>> {
+        let mut turn = std::pin::pin!(self.sweeps.acquire());
+        loop {
+            if let Ok(turn) = timeout(sweep::SIGN_OF_LIFE, turn.as_mut()).await {
+                return turn.ok();
+            }
+            self.note(rest, |_, _| {}).await;
+        }
     }
 
     /// Only what has changed: a sweep that is stuck here must look as if nobody was at it.
@@ -450,27 +459,6 @@ impl Worker {
                 self.tools.means.metrics.work_abandoned();
                 tracing::error!("an invalidation could be neither finished nor kept, as its caller was told");
             }
-        }
-    }
-}
-
-impl Shut {
-    pub fn of(tools: &Tools, intent: &Intent) -> Self {
-        let gate = tools.hands.filler.gate().clone();
-        let slots = intent.slots();
-        match &slots {
-            Some(slots) => gate.hold(slots),
-            None => gate.hold_all(),
-        }
-        Self { gate, slots }
-    }
-}
-
-impl Drop for Shut {
-    fn drop(&mut self) {
-        match &self.slots {
-            Some(slots) => self.gate.release(slots),
-            None => self.gate.release_all(),
         }
     }
 }

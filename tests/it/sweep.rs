@@ -14,7 +14,7 @@ use hydrant::fill::settings::{Live, Settings};
 use hydrant::invalidate::metrics::Metrics;
 use hydrant::invalidate::recent::Recent;
 use hydrant::invalidate::request::Mode;
-use hydrant::invalidate::sweep::pace::Rates;
+use hydrant::invalidate::sweep::pace::{Paces, Rates};
 use hydrant::invalidate::sweep::{Progress, Spec, Tools, run};
 use hydrant::local;
 use hydrant::local::memory::MemoryStore;
@@ -56,8 +56,8 @@ fn tools(removal: Arc<dyn Removal>) -> (Tools, Told, Told) {
     let reload = Arc::new(move |keys: Vec<Key>| reload.lock().expect("sound").extend(keys.iter().map(Key::to_string)));
     let recent = Recent::new(Metrics::register(&mut Registry::default()));
     let (live, random) = (live(), Random::from_seed(3));
-    let (claim_life, rates) = (CLAIM_LIFE, Rates::default());
-    let tools = Tools { removal, live, claim_life, rates, random, recent, forget, reload };
+    let (claim_life, paces) = (CLAIM_LIFE, Paces::new(Rates::default()));
+    let tools = Tools { removal, live, claim_life, paces, random, recent, forget, reload };
     (tools, forgotten, reloaded)
 }
 

@@ -31,12 +31,12 @@ use crate::fill::settings::Live;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
 use crate::invalidate::sweep::aim::Aim;
-use crate::invalidate::sweep::pace::Rates;
+use crate::invalidate::sweep::pace::Paces;
 
 /// The store looks around when a primary has been gone through; what it finds has arrived after this.
 const NEWS: Duration = Duration::from_secs(1);
 /// While nothing happens: well within what those who look after the journal call silence.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// Keys that are loaded again after a sweep: as many as may wait for that. What is over it is loaded when it is asked for.
 const RELOADED: usize = 4_096;
 /// What "of late" means for the rate.
@@ -99,7 +99,7 @@ pub struct Tools {
     pub live: Live,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
-    pub rates: Rates,
+    pub paces: Paces,
     pub random: Random,
     /// For what is removed from slots that are on their way.
     pub recent: Recent,

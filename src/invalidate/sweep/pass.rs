@@ -20,7 +20,7 @@ use crate::domain::store::{Confirmed, StoreError};
 use crate::invalidate::request::{MAX_SAMPLE, Mode};
 use crate::invalidate::rules;
 use crate::invalidate::sweep::aim::{self, Met};
-use crate::invalidate::sweep::pace::{LOOKED_AT_ONCE, Pace, REMOVED_AT_ONCE};
+use crate::invalidate::sweep::pace::{LOOKED_AT_ONCE, REMOVED_AT_ONCE};
 use crate::invalidate::sweep::{Progress, Sweep};
 
 /// Primaries at a time: a sidecar has better things to do than to talk to a hundred at once.
@@ -62,7 +62,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
 
     /// Answers whether it was gone through; if not it is no primary any more, or in another life.
     async fn primary(&self, primary: &Primary) -> Result<bool, StoreError> {
-        let (mut pace, mut cursor) = (Pace::new(self.tools.rates), Some(0));
+        let (pace, mut cursor) = (self.tools.paces.on(primary), Some(0));
         while let Some(from) = cursor {
             pace.look().await;
             let (pattern, count) = (self.pattern.as_str(), LOOKED_AT_ONCE);
