@@ -13,6 +13,7 @@ pub mod jobs;
 mod line;
 pub mod metrics;
 mod note;
+mod once;
 mod preview;
 pub mod recent;
 mod record;
@@ -55,11 +56,13 @@ use crate::fill::Filler;
 use crate::fill::settings::Live;
 use crate::invalidate::jobs::Job;
 use crate::invalidate::metrics::{Ended, Metrics};
+use crate::invalidate::once::Event;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::record::{Books, Promise};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
+use crate::invalidate::sweep::Keys;
 use crate::invalidate::sweep::pace::{Paces, Rates};
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
@@ -174,10 +177,14 @@ impl Invalidate {
         answer
     }
 
-    /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
-    /// wrong what they filled.
-    pub fn sweeping(&self, before: Live) -> sweep::Tools {
-        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_purged| {})) }
+    /// Removes what was filled by declarations that are in force no more: once for all sidecars that have dropped them by
+    /// then, and to the end, whoever ends meanwhile.
+    pub async fn purge(&self, spec: sweep::Spec) {
+        self.worker.tools.hands.filler.forget_all();
+        let spec = sweep::Spec { keys: Keys::OfThen, ..spec };
+        // The same declarations have the same name everywhere.
+        let Ok(name) = serde_json::to_vec(&spec) else { return };
+        once::sweep_since(&self.worker, Event { name, spec, reason: "what a reload made wrong" }).await;
     }
 
     pub async fn job(&self, id: &str) -> Result<Job, Error> {

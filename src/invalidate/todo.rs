@@ -123,7 +123,8 @@ impl Todo {
     /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere, and not weeded.
     pub fn again(nonce: Nonce, erasures: Vec<Erasure>) -> Self {
         let mut todo = Self::new(&Intent::new(Mode::Remove, nonce, String::new(), String::new(), Duration::ZERO));
-        let unweeded = |erasure: Erasure| Erasure { mark: erasure.mark.map(|mark| Mark { nonce: None, ..mark }), ..erasure };
+        let unweeded =
+            |erasure: Erasure| Erasure { mark: erasure.mark.map(|mark| Mark { nonce: None, ..mark }), ..erasure };
         todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, unweeded(erasure))).collect();
         todo
     }

@@ -123,7 +123,18 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, begun: Instant::now(), patience: None, tried: 0, resume: None }
+        Self {
+            intent,
+            todo,
+            givens,
+            reloaded,
+            tally,
+            trace,
+            begun: Instant::now(),
+            patience: None,
+            tried: 0,
+            resume: None,
+        }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {

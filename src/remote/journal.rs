@@ -244,7 +244,8 @@ impl Journal for RemoteJournal {
                 Some(after) => format!("({}", Entry::parse(after)?.id),
                 None => "-".to_owned(),
             };
-            let read = Request::one(&[b"XRANGE", intents.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
+            let read =
+                Request::one(&[b"XRANGE", intents.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
             let ([time, found], _) = self.both(intents, [Request::one(&[b"TIME"]), read]).await?;
             let now = server_time(&accepted(time)?).ok_or(StoreError::Refused(Refusal::Other))?;
             let aged = entries(accepted(found)?)?.into_iter().filter_map(|(id, intent)| {

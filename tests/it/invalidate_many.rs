@@ -1,10 +1,16 @@
 //! More than is worked on at once: what stands in the way of some must not stand in the way of all, nor pile up.
 
-use hydrant::invalidate::jobs::JobState;
-use hydrant::invalidate::request::{Mode, State, Target};
 use std::time::Duration;
 
+use futures_util::future::join3;
+use hydrant::domain::entity::Entity;
+use hydrant::invalidate::jobs::JobState;
+use hydrant::invalidate::request::{Mode, State, Target};
+use hydrant::invalidate::sweep::Spec;
+use tokio::time::sleep;
+
 use crate::invalidate_world::{Redis, Sidecar, member, user};
+use crate::support::catalog::draft;
 use crate::support::wait::until;
 
 /// More than one look at the journal finds, and more than are taken over at a time.
@@ -39,4 +45,47 @@ async fn what_cannot_be_done_does_not_keep_a_peer_from_what_can() {
     })
     .await;
     assert_eq!(redis.backlog().await, MANY as u64);
+}
+
+/// The old declaration, by which every sidecar knows what is wrong.
+fn dropped() -> Spec {
+    Spec::of([&Entity::new(draft("old")).expect("a good entity")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reload_makes_wrong_is_swept_by_one_for_all() {
+    let redis = Redis::new();
+    let sidecars = [1, 2, 3].map(|seed| Sidecar::new(&redis, seed, vec![draft("new")], None));
+    for key in ["old:1", "new:1"] {
+        redis.put(key, "v");
+    }
+    let [one, two, late] = &sidecars;
+    let reload = async |sidecar: &Sidecar| sidecar.invalidate.purge(dropped()).await;
+    let later = async {
+        sleep(Duration::from_secs(10)).await;
+        // It had the old configuration until now.
+        redis.put("old:2", "v");
+        reload(late).await;
+    };
+    join3(reload(one), reload(two), later).await;
+    assert_eq!(redis.faults.now().recorded, 2, "one for those who had it at once, and one after the last");
+    assert_eq!((redis.value("old:1").await, redis.value("old:2").await), (None, None));
+    assert!(redis.value("new:1").await.is_some());
+    assert_eq!(redis.backlog().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reload_makes_wrong_is_swept_though_its_sidecar_ends() {
+    let redis = Redis::new();
+    let [ends, other] = [1, 2].map(|seed| Sidecar::new(&redis, seed, vec![draft("new")], None));
+    redis.put("old:1", "v");
+    let invalidate = ends.invalidate.clone();
+    ends.tasks.until_stop(async move { invalidate.purge(dropped()).await });
+    until("an intent", async || redis.faults.now().recorded == 1).await;
+    redis.put("old:2", "v");
+    ends.tasks.drain(Duration::from_secs(1)).await;
+    other.invalidate.start().await.expect("no spool");
+    sleep(Duration::from_secs(30)).await;
+    until("all of it gone", async || redis.value("old:1").await.is_none() && redis.value("old:2").await.is_none())
+        .await;
 }

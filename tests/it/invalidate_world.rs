@@ -17,8 +17,7 @@ use hydrant::domain::outcome::Outcome;
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::domain::random::{Nonce, Random};
 use hydrant::domain::removal::{
-    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage, TagPlace,
-    Upheaval,
+    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage, TagPlace, Upheaval,
 };
 use hydrant::domain::source::Source;
 use hydrant::domain::store::{ClaimMode, Confirmation, Confirmed, Store, StoreError};
@@ -61,6 +60,8 @@ pub struct Faults(Arc<Mutex<Wrong>>);
 pub struct Wrong {
     /// The journal cannot be reached.
     pub journal: bool,
+    /// Not wrong: how many intents it has taken.
+    pub recorded: usize,
     /// What the journal has written is not confirmed.
     pub intents_short: bool,
     /// These keys cannot be removed.
@@ -374,6 +375,7 @@ impl Journal for Redis {
                 return Err(StoreError::Unreachable);
             }
             let Recorded { id, confirmation } = self.journal.record(intent).await?;
+            self.faults.now().recorded += 1;
             self.faults.hang(Step::Recorded).await;
             let is_short = self.faults.now().intents_short;
             let faults = self.faults.clone();

@@ -120,10 +120,8 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     let mut resolved = Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
     resolved.take(tools, members, own);
     resolved.intent.tags = tags;
-    resolved.intent.sweep = sweep.map(|Sweep { target, spec }| {
-        let requested = resolved.intent.requested;
-        Sweep { target, spec: sweep::Spec { mode: request.mode, requested, ..spec } }
-    });
+    resolved.intent.sweep =
+        sweep.map(|Sweep { target, spec }| Sweep { target, spec: sweep::Spec { mode: request.mode, ..spec } });
     resolved.seal()
 }
 

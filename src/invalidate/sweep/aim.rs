@@ -16,7 +16,7 @@ use crate::domain::key::{Key, Sibling};
 use crate::domain::removal::Erasure;
 use crate::domain::template::{Ids, Template};
 use crate::invalidate::rules;
-use crate::invalidate::sweep::Spec;
+use crate::invalidate::sweep::{Keys, Spec};
 
 /// What of a key was met: its value, or only something beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +75,17 @@ impl<'a> Aim<'a> {
     }
 
     /// By its pattern, by its entity as it is declared here, or as it was where the sweep was asked for; unless another
-    /// entity has the key here.
+    /// entity has the key here, where that counts.
     fn wants(&self, catalog: &Catalog, key: &Key) -> bool {
         if self.spec.patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), key.as_bytes())) {
             return true;
         }
         let Some(text) = text(key).filter(|_| !self.spec.entities.is_empty()) else { return false };
-        match catalog.find(text) {
-            Some(found) => self.spec.entities.contains(found.entity.name()),
-            None => self.templates.iter().any(|template| template.match_key(text, Ids::Plain).is_some()),
+        match (catalog.find(text), self.spec.keys) {
+            (Some(found), Keys::OfNow) => self.spec.entities.contains(found.entity.name()),
+            (Some(_), Keys::OfThen) | (None, _) => {
+                self.templates.iter().any(|template| template.match_key(text, Ids::Plain).is_some())
+            }
         }
     }
 }
@@ -192,6 +194,16 @@ mod tests {
         let names = ["user:id:1", "user:email:a", "u:7", "user:menu:1", "other:1"].map(Bytes::from);
         let found: Vec<String> = aim.wanted(&elsewhere, names.into()).into_keys().map(|key| key.to_string()).collect();
         assert_eq!(found, ["u:7", "user:email:a", "user:id:1"]);
+    }
+
+    #[test]
+    fn what_was_filled_by_a_declaration_is_known_by_it_whoever_has_the_keys_now() {
+        let then = Spec { keys: Keys::OfThen, ..Spec::of([catalog().entity("menu").expect("declared").as_ref()]) };
+        let renamed = [shared("dish", "user:menu:{id}"), shared("menu", "menu:{id}")];
+        let renamed = Catalog::new(renamed.map(|draft| Entity::new(draft).expect("a good entity")).into());
+        let names = ["user:menu:1", "menu:1", "other:1"].map(Bytes::from);
+        let found = Aim::new(&then).wanted(&renamed.expect("no clash"), names.into());
+        assert_eq!(found.into_keys().map(|key| key.to_string()).collect::<Vec<_>>(), ["user:menu:1"]);
     }
 
     #[test]

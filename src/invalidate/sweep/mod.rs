@@ -55,8 +55,20 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<String>,
     pub mode: Mode,
-    /// When it was asked for, in milliseconds since 1970: the second pass begins a claim's life after it at the earliest.
-    pub requested: u64,
+    /// What tells an entity's keys from others'.
+    #[serde(default)]
+    pub keys: Keys,
+}
+
+/// By which declarations a sweep knows the keys of its entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// Those of whoever sweeps; by those of when it was asked for only what nobody has declared there.
+    #[default]
+    OfNow,
+    /// Those of when it was asked for, whoever has the keys now: what stands there was filled by them.
+    OfThen,
 }
 
 impl Spec {
@@ -295,7 +307,8 @@ mod tests {
     fn a_spec_reads_back() {
         let entities = vec![Name::new("user").expect("a good name")];
         let templates = vec!["user:{id}".to_owned()];
-        let spec = Spec { patterns: vec!["user:*".to_owned()], entities, templates, mode: Mode::Refresh, requested: 7 };
+        let spec =
+            Spec { patterns: vec!["user:*".to_owned()], entities, templates, mode: Mode::Refresh, keys: Keys::OfThen };
         let text = serde_json::to_string(&spec).expect("it can be written");
         assert_eq!(serde_json::from_str::<Spec>(&text).expect("it can be read"), spec);
     }
