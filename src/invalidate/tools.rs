@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::invalidate::recent::Recent;
 use crate::invalidate::sweep::{self, pace::Paces};
 use crate::invalidate::{Config, Forget, Hands, Means};
@@ -15,6 +17,8 @@ pub struct Tools {
     pub forget: Forget,
     pub recent: Recent,
     pub paces: Paces,
+    /// Values of aliases that may be in memory to see whose they are.
+    pub lookups: Arc<Semaphore>,
 }
 
 impl Tools {

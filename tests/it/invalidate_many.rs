@@ -1,16 +1,22 @@
 //! More than is worked on at once: what stands in the way of some must not stand in the way of all, nor pile up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join3;
+use futures_util::future::{BoxFuture, join3};
 use hydrant::domain::entity::Entity;
+use hydrant::domain::key::Key;
+use hydrant::domain::store::{ClaimAsk, Claimed, Held, Registered, Registration, Store, StoreError, StoreState};
 use hydrant::invalidate::jobs::JobState;
 use hydrant::invalidate::request::{Mode, State, Target};
 use hydrant::invalidate::sweep::Spec;
+use hydrant::local::memory::MemoryStore;
 use tokio::time::sleep;
 
-use crate::invalidate_world::{Redis, Sidecar, member, user};
+use crate::invalidate_world::{Place, Redis, Sidecar, member, user};
 use crate::support::catalog::draft;
+use crate::support::store::key;
 use crate::support::wait::until;
 
 /// More than one look at the journal finds, and more than are taken over at a time.
@@ -88,4 +94,54 @@ async fn what_a_reload_makes_wrong_is_swept_though_its_sidecar_ends() {
     sleep(Duration::from_secs(30)).await;
     until("all of it gone", async || redis.value("old:1").await.is_none() && redis.value("old:2").await.is_none())
         .await;
+}
+
+/// A store that tells how much of it was read at once.
+#[derive(Clone)]
+struct Watching {
+    store: MemoryStore,
+    most: Arc<AtomicUsize>,
+}
+
+impl Store for Watching {
+    fn claim<'a>(&'a self, ask: ClaimAsk<'a>) -> BoxFuture<'a, Result<Claimed, StoreError>> {
+        self.store.claim(ask)
+    }
+
+    fn register<'a>(&'a self, ask: Registration<'a>) -> BoxFuture<'a, Result<Registered, StoreError>> {
+        self.store.register(ask)
+    }
+
+    fn remove<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<usize, StoreError>> {
+        self.store.remove(keys)
+    }
+
+    fn read<'a>(&'a self, keys: &'a [Key]) -> BoxFuture<'a, Result<Vec<Option<Held>>, StoreError>> {
+        self.most.fetch_max(keys.len(), Ordering::SeqCst);
+        self.store.read(keys)
+    }
+
+    fn state(&self) -> StoreState {
+        self.store.state()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn aliases_are_read_a_few_at_a_time() {
+    let (redis, most) = (Redis::new(), Arc::new(AtomicUsize::new(0)));
+    let store = Arc::new(Watching { store: redis.store.clone(), most: most.clone() });
+    let faulty = Arc::new(redis.clone());
+    let place = Place { store, removal: faulty.clone(), journal: faulty };
+    let sidecar = Sidecar::at(place, "shop", 1, vec![user()], None);
+    let aliases = |many: usize| -> Vec<String> { (0..many).map(|n| format!("user:email:{n}@b.c")).collect() };
+    for (n, alias) in aliases(100).iter().enumerate() {
+        redis.store.put(&key(alias), format!("{n}").into(), None);
+    }
+    let answer = sidecar.call(Mode::Remove, vec![Target::Keys(aliases(100))]).await.expect("done");
+    assert_eq!((answer.counts.matched, answer.counts.removed), (200, 100));
+    assert_eq!(most.load(Ordering::SeqCst), 16);
+
+    let many: Vec<Target> = aliases(1_025).chunks(256).map(|some| Target::Keys(some.to_vec())).collect();
+    let error = sidecar.call(Mode::Remove, many).await.expect_err("too many");
+    assert_eq!(error.fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), ["targets"]);
 }

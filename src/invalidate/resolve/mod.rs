@@ -4,7 +4,7 @@
 //! alias alone is never invalidated: a fill takes its claim after it has read the source, and only the member's own key
 //! fences that. So whatever names an alias becomes its member, or is refused.
 
-mod lookup;
+pub mod lookup;
 mod pattern;
 mod target;
 
@@ -99,10 +99,14 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     if request.targets.is_empty() {
         aims.wrong("targets", "is empty: name what has changed");
     }
+    if aims.lookups.len() > lookup::MOST {
+        let most = lookup::MOST;
+        aims.wrong("targets", format!("name more than {most} members by an alias alone: make several calls"));
+    }
     if !aims.mistakes.is_empty() {
         return Err(refuse(aims.mistakes));
     }
-    let found = lookup::find(tools.hands.store.as_ref(), &settings, std::mem::take(&mut aims.lookups)).await?;
+    let found = lookup::find(tools, &settings, std::mem::take(&mut aims.lookups)).await?;
     aims.members.extend(found);
     let foreign = aims.members.iter().filter(|aim| aim.value.as_ref().is_some_and(|value| !value.is_of(&aim.member)));
     let foreign: Vec<String> = foreign.map(|aim| format!("targets[{}].member.replacement.value", aim.target)).collect();
