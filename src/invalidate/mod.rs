@@ -7,6 +7,7 @@
 
 mod ask;
 mod board;
+mod fleet;
 mod intent;
 pub mod janitor;
 pub mod jobs;
@@ -75,7 +76,7 @@ pub struct Config {
     pub group: String,
     /// This pod's name, for those who ask who works on a job.
     pub pod: String,
-    /// The longest life of a claim in the whole fleet.
+    /// The life of a claim that is taken here; others of the fleet may live longer.
     pub claim_life: Duration,
     pub rates: Rates,
     /// Members loaded again at once after REFRESH and SOFT: the apps' own misses and the prehydrations need the sources
@@ -154,6 +155,7 @@ impl Invalidate {
             line::fill(&self.worker, spool).await?;
             tasks.live("spool", line::draw(self.worker.clone(), spool.clone()));
         }
+        tasks.live("claim life", fleet::tell(self.worker.tools.clone()));
         tasks.live("journal", takeover::keep(self.worker.clone()));
         let upheavals = self.worker.tools.hands.removal.upheavals();
         tasks.live("upheavals", upheaval::listen(self.worker.clone(), upheavals));

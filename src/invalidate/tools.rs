@@ -1,6 +1,7 @@
 //! What every part of the flow works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -22,11 +23,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    pub fn for_sweeps(&self, reload: sweep::Reload) -> sweep::Tools {
+    pub fn for_sweeps(&self, claim_life: Duration, reload: sweep::Reload) -> sweep::Tools {
         sweep::Tools {
             removal: self.hands.removal.clone(),
             live: self.means.live.clone(),
-            claim_life: self.config.claim_life,
+            claim_life,
             paces: self.paces.clone(),
             random: self.means.random.clone(),
             recent: self.recent.clone(),

@@ -366,10 +366,14 @@ impl Worker {
         let Some(Sweep { target, spec }) = &rest.work.intent.sweep else { return Ended::Done };
         let (refiller, tally) = (self.refiller.clone(), rest.work.tally.clone());
         let (target, mode, trace) = (*target, spec.mode, rest.work.trace);
-        let tools = self.tools.for_sweeps(Arc::new(move |keys: Vec<Key>| {
-            let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
-            refiller.queue(refills, mode, trace, &tally);
-        }));
+        let claim_life = fleet::longest_claim(&self.tools).await;
+        let tools = self.tools.for_sweeps(
+            claim_life,
+            Arc::new(move |keys: Vec<Key>| {
+                let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
+                refiller.queue(refills, mode, trace, &tally);
+            }),
+        );
         let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, join3};
 use hydrant::domain::entity::Entity;
+use hydrant::domain::journal::JobId;
 use hydrant::domain::key::Key;
 use hydrant::domain::store::{ClaimAsk, Claimed, Held, Registered, Registration, Store, StoreError, StoreState};
 use hydrant::invalidate::jobs::JobState;
@@ -144,4 +146,24 @@ async fn aliases_are_read_a_few_at_a_time() {
     let many: Vec<Target> = aliases(1_025).chunks(256).map(|some| Target::Keys(some.to_vec())).collect();
     let error = sidecar.call(Mode::Remove, many).await.expect_err("too many");
     assert_eq!(error.fields.iter().map(|field| field.path.as_str()).collect::<Vec<_>>(), ["targets"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_waits_for_the_longest_claim_of_the_fleet() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![draft("order")], None);
+    let sign = JobId::new("0-0-2").expect("a good id");
+    sidecar.invalidate.start().await.expect("no spool");
+    until("word of its own claims", async || redis.signs.lock().expect("sound").contains_key(&sign)).await;
+    // A sidecar with another configuration.
+    redis.signs.lock().expect("sound").insert(sign.clone(), Bytes::from_static(b"60000"));
+    let answer = sidecar.call(Mode::Remove, vec![Target::All { entities: Vec::new() }]).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    sleep(Duration::from_secs(59)).await;
+    redis.put("order:late", "filled before, and written at the end of its claim");
+    until("its end", async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded)
+        .await;
+    assert_eq!(redis.value("order:late").await, None);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(redis.signs.lock().expect("sound")[&sign], "60000", "nobody says less while it is believed");
 }
