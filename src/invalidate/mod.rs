@@ -61,12 +61,12 @@ use crate::invalidate::once::Event;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::record::{Books, Promise};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
-use crate::invalidate::resolve::{Resolved, lookup, resolve};
+use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
 use crate::invalidate::sweep::Keys;
 use crate::invalidate::sweep::pace::{Paces, Rates};
 use crate::invalidate::tally::Tally;
-use crate::invalidate::tools::Tools;
+use crate::invalidate::tools::{Tools, VALUES_AT_ONCE};
 use crate::invalidate::work::{Stage, Work, Worker};
 use crate::tasks::Tasks;
 
@@ -135,7 +135,7 @@ impl Invalidate {
             filler.forget(keys);
             forget(keys);
         });
-        let (paces, lookups) = (Paces::new(config.rates), Arc::new(Semaphore::new(lookup::AT_ONCE)));
+        let (paces, lookups) = (Paces::new(config.rates), Arc::new(Semaphore::new(VALUES_AT_ONCE)));
         let tools = Tools { config: Arc::new(config), hands, means, forget, recent, paces, lookups };
         let books = Books { tools: tools.clone(), spool };
         Self { worker: Worker::new(tools, books), in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) }

@@ -9,6 +9,10 @@ use crate::invalidate::recent::Recent;
 use crate::invalidate::sweep::{self, pace::Paces};
 use crate::invalidate::{Config, Forget, Hands, Means};
 
+/// Values of aliases in memory at a time, over all calls: with the size that a value has at most by default as much as the
+/// fills hold.
+pub const VALUES_AT_ONCE: usize = 16;
+
 /// Cloning shares it.
 #[derive(Clone)]
 pub struct Tools {

@@ -35,7 +35,7 @@ use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
-use crate::invalidate::{Report, sweep, weed};
+use crate::invalidate::{Report, fleet, sweep, weed};
 
 /// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
 /// asked more often than it is looked for anyway.

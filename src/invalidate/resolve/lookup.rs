@@ -14,12 +14,10 @@ use crate::domain::member_version::Version;
 use crate::domain::template::Params;
 use crate::fill::settings::Settings;
 use crate::invalidate::resolve::{Aim, NewValue};
-use crate::invalidate::tools::Tools;
+use crate::invalidate::tools::{Tools, VALUES_AT_ONCE};
 
 /// Of one call: more are several calls.
 pub const MOST: usize = 1_024;
-/// Values at a time, over all calls: with the size that a value has at most by default as much as the fills hold.
-pub const AT_ONCE: usize = 16;
 
 /// A member that is known by an alias only.
 pub struct Lookup {
@@ -38,7 +36,7 @@ pub struct Lookup {
 /// alias may hold its member's whole value.
 pub async fn find(tools: &Tools, settings: &Settings, lookups: Vec<Lookup>) -> Result<Vec<Aim>, Error> {
     let mut members: Vec<Option<Member>> = Vec::with_capacity(lookups.len());
-    for some in lookups.chunks(AT_ONCE) {
+    for some in lookups.chunks(VALUES_AT_ONCE) {
         let keys: Vec<Key> = some.iter().map(|lookup| lookup.key.clone()).collect();
         let _room = tools.lookups.acquire_many(keys.len() as u32).await;
         let held = tools.hands.store.read(&keys).await;

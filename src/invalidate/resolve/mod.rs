@@ -4,7 +4,7 @@
 //! alias alone is never invalidated: a fill takes its claim after it has read the source, and only the member's own key
 //! fences that. So whatever names an alias becomes its member, or is refused.
 
-pub mod lookup;
+mod lookup;
 mod pattern;
 mod target;
 
