@@ -26,6 +26,7 @@ impl Purges {
         let work = async move {
             while let Some(spec) = asked.recv().await {
                 invalidate.purge(spec).await;
+                tracing::info!("what the old configuration filled is gone, or another sidecar sees to it");
             }
         };
         drop(tasks.until_stop(work));
