@@ -1,11 +1,13 @@
 //! What became of a job: from this process's board, from its spool, or from what its worker noted in the journal.
 
 use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::sleep;
 
+use crate::domain::catalog::Catalog;
 use crate::domain::error::{Error, Kind};
 use crate::domain::journal::{JobId, Standing};
 use crate::invalidate::board::Seen;
@@ -24,7 +26,7 @@ pub async fn job(worker: &Worker, id: &str) -> Result<Job, Error> {
     let id = JobId::new(id).ok_or_else(unknown)?;
     if let Some(seen) = worker.board.see(&id) {
         let noted = seen.noted.borrow().clone();
-        return Ok(noted.job(id, seen.durability));
+        return Ok(noted.job(&catalog(worker), id, seen.durability));
     }
     unposted(worker, &id).await?.ok_or_else(unknown)
 }
@@ -34,7 +36,7 @@ pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Resul
     let id = first.id.clone();
     let states = match worker.board.see(&id) {
         // Put off, or left to others, it is looked for as any other.
-        Some(seen) => here(id, seen).chain(polled(worker.clone(), first)).boxed(),
+        Some(seen) => here(catalog(worker), id, seen).chain(polled(worker.clone(), first)).boxed(),
         None => stream::once(ready(Ok(first.clone()))).chain(polled(worker.clone(), first)).boxed(),
     };
     // The final state is told, or that there will be none, and nothing is asked for after it.
@@ -46,14 +48,14 @@ pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Resul
     }))
 }
 
-fn here(id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send {
+fn here(catalog: Arc<Catalog>, id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send {
     let Seen { durability, mut noted } = seen;
     noted.mark_changed();
     stream::unfold(noted, move |mut noted| {
-        let id = id.clone();
+        let (catalog, id) = (catalog.clone(), id.clone());
         async move {
             noted.changed().await.ok()?;
-            let job = noted.borrow_and_update().job(id, durability);
+            let job = noted.borrow_and_update().job(&catalog, id, durability);
             Some((Ok(job), noted))
         }
     })
@@ -83,14 +85,15 @@ async fn unposted(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
     let unavailable = |error: SpoolError| Error::new(Kind::StoreUnavailable, error.to_string());
     let Some(bytes) = spool.read(id).await.map_err(unavailable)? else { return Ok(None) };
     let queued = Intent::from_bytes(&bytes).ok().map(|intent| Noted::queued(&intent));
-    Ok(queued.map(|noted| noted.job(id.clone(), Durability::Pod)))
+    Ok(queued.map(|noted| noted.job(&catalog(worker), id.clone(), Durability::Pod)))
 }
 
 async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
     let standing = worker.tools.hands.journal.standing(id).await;
     let Standing { intent, note } = standing.map_err(|error| Error::new(Kind::StoreUnavailable, error.to_string()))?;
     let noted = note.and_then(|note| Noted::from_bytes(&note));
-    let job = |noted: Noted| noted.job(id.clone(), Durability::Fleet);
+    let catalog = catalog(worker);
+    let job = |noted: Noted| noted.job(&catalog, id.clone(), Durability::Fleet);
     let now = worker.tools.means.clock.wall();
     Ok(match (intent, noted) {
         (Some(_), Some(noted)) if noted.is_alive(now) => Some(job(noted)),
@@ -102,6 +105,10 @@ async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
         // That the intent is gone does not say that it was carried out.
         (None, Some(_) | None) => None,
     })
+}
+
+fn catalog(worker: &Worker) -> Arc<Catalog> {
+    worker.tools.means.live.get().catalog.clone()
 }
 
 fn lost() -> Error {

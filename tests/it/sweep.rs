@@ -30,6 +30,8 @@ use crate::support::wait::until;
 
 /// The longest life of a claim: the second pass waits for it.
 const CLAIM_LIFE: Duration = Duration::from_millis(500);
+/// What a sweep waits after each second pass, for news of what has moved.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// Users with their e-mail addresses, and orders.
 fn live() -> Live {
@@ -108,7 +110,7 @@ async fn a_sweep_ends_with_a_pass_that_began_a_claims_life_after_the_request() {
     .await;
     assert!(begun.elapsed() >= CLAIM_LIFE);
     assert_eq!((ended.pass, ended.nodes_done, ended.nodes_total), (2, 1, 1));
-    assert_eq!((ended.counts.matched, ended.counts.removed, ended.sample.len()), (301, 301, 20));
+    assert_eq!((ended.counts.matched, ended.counts.removed), (301, 301));
     assert_eq!(value(&*store, &late).await, None, "what a pass could not see the next one does");
     assert_eq!(value(&*store, &key("user:id:1")).await.as_deref(), Some("v"), "nobody asked for it");
     assert!(forgotten.lock().expect("sound").contains(&"order:late".to_owned()));
@@ -140,7 +142,7 @@ async fn a_sweep_that_is_taken_over_goes_on_with_its_second_pass() {
     let begun = Instant::now();
     let ended = run(&tools, &all_of(&["order"]), Some(resume), |_| {}).await.expect("an end");
     assert_eq!((ended.pass, ended.scanned, ended.counts.removed), (3, 7_500, 1));
-    assert!(begun.elapsed() < CLAIM_LIFE * 10, "the wait was somebody else's");
+    assert!(begun.elapsed() < CLAIM_LIFE + NEWS, "the wait was somebody else's");
 }
 
 async fn one_server() -> (RedisServer, Rig) {
@@ -171,7 +173,6 @@ async fn what_is_left_of_a_member_leads_to_all_of_it() {
         assert!(exists(&server, stays), "{stays}");
     }
     assert_eq!((ended.pass, ended.counts.matched, ended.counts.removed, ended.counts.fenced), (2, 1, 3, 1));
-    assert_eq!(ended.sample, ["user:id:1"]);
 }
 
 #[tokio::test]

@@ -93,14 +93,13 @@ impl Spec {
 pub struct Progress {
     /// Counted from 1; 0 before the first.
     pub pass: u32,
+    /// Places of Redis's tables that were looked at: about one for each key there is.
     pub scanned: u64,
     pub nodes_done: u32,
     pub nodes_total: u32,
-    /// Keys a second, of late.
+    /// Keys removed a second, of late.
     pub rate: f64,
     pub counts: Counts,
-    /// At most as many as an answer shows, as people may read them.
-    pub sample: Vec<String>,
 }
 
 /// What a sweep works with.
@@ -139,7 +138,8 @@ pub async fn run(
     let second = Instant::now() + if progress.pass > 1 { Duration::ZERO } else { tools.claim_life * lives };
     let upheavals = Mutex::new(tools.removal.upheavals());
     let moving = Mutex::default();
-    let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
+    let (since, removed_then) = (Instant::now(), progress.counts.removed);
+    let shared = Mutex::new(Shared { progress, since, removed_then, cached: Vec::new() });
     let sweep = Sweep { tools, spec, aim, pattern, upheavals, moving, shared, report };
     if sweep.progress().pass == 0 {
         sweep.begin_pass();
@@ -179,9 +179,9 @@ struct Sweep<'a, R: Fn(Progress)> {
 
 struct Shared {
     progress: Progress,
-    /// Since when so many were looked at, for the rate.
+    /// Since when more than so many were removed, for the rate.
     since: Instant,
-    looked_at: u64,
+    removed_then: u64,
     /// What had a value, where that is to be loaded again.
     cached: Vec<Key>,
 }
@@ -214,19 +214,19 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         });
     }
 
-    fn looked_at(&self, keys: u32) {
+    fn looked_at(&self, places: u32) {
         let rate = {
             let mut shared = lock(&self.shared);
-            shared.looked_at += u64::from(keys);
-            let elapsed = shared.since.elapsed();
-            let rate = (elapsed >= RATE_OVER).then(|| shared.looked_at as f64 / elapsed.as_secs_f64());
-            if rate.is_some() {
-                (shared.since, shared.looked_at) = (Instant::now(), 0);
+            let (removed, elapsed) = (shared.progress.counts.removed, shared.since.elapsed());
+            let of_late = removed.saturating_sub(shared.removed_then) as f64 / elapsed.as_secs_f64();
+            let is_due = elapsed >= RATE_OVER;
+            if is_due {
+                (shared.since, shared.removed_then) = (Instant::now(), removed);
             }
-            rate
+            is_due.then_some(of_late)
         };
         self.tell(|progress| {
-            progress.scanned += u64::from(keys);
+            progress.scanned += u64::from(places);
             progress.rate = rate.unwrap_or(progress.rate);
         });
     }

@@ -15,9 +15,8 @@ use tokio::time::{Instant, sleep};
 use crate::domain::backoff::Backoff;
 use crate::domain::key::Key;
 use crate::domain::removal::{Erased, Erasure, Gone, Primary, ScanStep, Softened};
-use crate::domain::shown;
 use crate::domain::store::{Confirmed, StoreError};
-use crate::invalidate::request::{MAX_SAMPLE, Mode};
+use crate::invalidate::request::Mode;
 use crate::invalidate::rules;
 use crate::invalidate::sweep::aim::{self, Met};
 use crate::invalidate::sweep::pace::{LOOKED_AT_ONCE, REMOVED_AT_ONCE};
@@ -92,15 +91,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             if self.has_counted(progress.pass) {
                 return;
             }
-            for (key, _) in chunk.iter().filter(|(_, met)| *met == Met::Value) {
-                progress.counts.matched += 1;
-                if progress.sample.len() < MAX_SAMPLE {
-                    let shown = shown::any_key(&catalog, key);
-                    if !progress.sample.contains(&shown) {
-                        progress.sample.push(shown);
-                    }
-                }
-            }
+            progress.counts.matched += chunk.iter().filter(|(_, met)| *met == Met::Value).count() as u64;
         });
         let (mut softs, mut members, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (key, _) in chunk {
