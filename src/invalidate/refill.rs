@@ -63,11 +63,15 @@ impl Refiller {
             };
             stream::iter(queued).map(fill).buffer_unordered(this.tools.config.refreshes).collect::<()>().await;
         };
-        self.tools.means.tasks.until_stop(fills);
+        // One that has begun is finished, so that a stop leaves no claim behind.
+        drop(self.tools.means.tasks.finish(fills));
     }
 
     async fn fill(&self, key: &Key, mode: Mode, trace: TraceContext) {
         let Ok(_turn) = self.turns.acquire().await else { return };
+        if self.tools.means.tasks.stopping().is_cancelled() {
+            return;
+        }
         // Those in force now: what was queued before a reload must not write what the reload forbids.
         let settings = self.tools.means.live.get();
         let Some(member) = member(&settings, key) else { return };

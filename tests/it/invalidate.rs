@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join;
 use hydrant::domain::declared_version::DeclaredVersion;
 use hydrant::domain::entity::{AliasValue, Credential, Draft, Entity, Load};
 use hydrant::domain::error::{Error, Kind};
@@ -264,6 +265,26 @@ async fn a_refresh_loads_again_what_was_cached() {
     let paths: Vec<String> = sidecar.source.calls().into_iter().map(|call| call.path).collect();
     assert_eq!(paths, ["/user/7", "/user/7"], "what was not cached is not loaded");
     assert_eq!(sidecar.metric(r#"hydrant_invalidate_refills_total{outcome="filled"}"#), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_no_claim_of_what_is_loaded_again() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![draft("user")], None);
+    for key in ["user:7", "user:8"] {
+        redis.put(key, "old");
+    }
+    sidecar.source.found("/user/7", "1");
+    sidecar.source.shut_gate();
+    is_done(&sidecar.call(Mode::Refresh, vec![keys(&["user:7"])]).await.expect("done"));
+    until("a fetch", async || !sidecar.source.calls().is_empty()).await;
+    let stopping = sidecar.tasks.drain(Duration::from_secs(5));
+    let opened = async {
+        sleep(Duration::from_secs(1)).await;
+        sidecar.source.open_gate();
+    };
+    assert!(join(stopping, opened).await.0, "it ends in time");
+    assert_eq!(redis.value("user:7").await.as_deref(), Some("1"));
 }
 
 #[tokio::test(start_paused = true)]

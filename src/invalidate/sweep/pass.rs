@@ -162,8 +162,9 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
                 sleep(TRIES.jittered(tries - 1, self.tools.random.unit())).await;
             }
             let keys: Vec<Key> = left.iter().map(|erasure| erasure.key.clone()).collect();
-            (self.tools.forget)(&keys);
             let Erased { keys: answers, confirmation } = self.tools.removal.erase(&left).await;
+            // After the keys are gone, as with any other removal.
+            (self.tools.forget)(&keys);
             self.remember(&left);
             let confirmed = confirmation.await;
             let mut failed = StoreError::Timeout;
