@@ -10,6 +10,7 @@ use hydrant::domain::entity::Entity;
 use hydrant::domain::journal::JobId;
 use hydrant::domain::key::Key;
 use hydrant::domain::store::{ClaimAsk, Claimed, Held, Registered, Registration, Store, StoreError, StoreState};
+use hydrant::domain::tag::Tag;
 use hydrant::invalidate::jobs::JobState;
 use hydrant::invalidate::request::{Mode, State, Target};
 use hydrant::invalidate::sweep::Spec;
@@ -166,4 +167,31 @@ async fn a_sweep_waits_for_the_longest_claim_of_the_fleet() {
     assert_eq!(redis.value("order:late").await, None);
     sleep(Duration::from_secs(600)).await;
     assert_eq!(redis.signs.lock().expect("sound")[&sign], "60000", "nobody says less while it is believed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_is_read_no_further_than_what_it_names_can_be_removed() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![draft("order")], None);
+    let tag = Tag::declared("all").expect("a good tag");
+    for number in 0..5_000 {
+        let key = key(format!("order:{number}"));
+        let ask = Registration { key: &key, tags: std::slice::from_ref(&tag), life: Duration::from_secs(600) };
+        redis.store.register(ask).await.expect("memory answers");
+        redis.store.put(&key, Bytes::from_static(b"v"), None);
+    }
+    {
+        let mut wrong = redis.faults.now();
+        (wrong.all_keys, wrong.page) = (true, Some(100));
+    }
+    let answer = sidecar.call(Mode::Remove, vec![Target::Tag("all".to_owned())]).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    sleep(Duration::from_secs(20)).await;
+    let pages = redis.faults.now().pages;
+    assert!((20..=40).contains(&pages), "{pages} pages were read of 50");
+    redis.faults.now().all_keys = false;
+    until("its end", async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded)
+        .await;
+    let counts = sidecar.invalidate.job(job.as_str()).await.expect("known").counts;
+    assert_eq!((counts.matched, counts.removed), (5_000, 5_000));
 }

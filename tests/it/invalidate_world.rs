@@ -66,6 +66,11 @@ pub struct Wrong {
     pub intents_short: bool,
     /// These keys cannot be removed.
     pub keys: BTreeSet<String>,
+    /// None can.
+    pub all_keys: bool,
+    /// Not wrong: a tag has pages of so many keys, and so many have been read.
+    pub page: Option<usize>,
+    pub pages: usize,
     /// These keys cannot be looked at for what an app wrote back.
     pub weeds: BTreeSet<String>,
     /// What is taken off the journal comes back with a failover.
@@ -302,7 +307,7 @@ impl Removal for Redis {
             let (reachable, is_short) = {
                 let wrong = self.faults.now();
                 let reachable: Vec<bool> =
-                    erasures.iter().map(|erasure| !wrong.keys.contains(&erasure.key.to_string())).collect();
+                    erasures.iter().map(|e| !wrong.all_keys && !wrong.keys.contains(&e.key.to_string())).collect();
                 (reachable, wrong.erased_short)
             };
             let mut keys = Vec::new();
@@ -343,7 +348,17 @@ impl Removal for Redis {
     }
 
     fn tagged<'a>(&'a self, tag: &'a Tag, from: TagPlace) -> BoxFuture<'a, Result<TagPage, StoreError>> {
-        self.store.tagged(tag, from)
+        async move {
+            let whole = self.store.tagged(tag, from).await?;
+            let mut wrong = self.faults.now();
+            wrong.pages += 1;
+            let Some(page) = wrong.page else { return Ok(whole) };
+            let keys: Vec<Key> = whole.keys.into_iter().skip(from.cursor as usize).take(page).collect();
+            let cursor = from.cursor + page as u64;
+            let next = (keys.len() == page).then_some(TagPlace { cursor, ..from });
+            Ok(TagPage { keys, next })
+        }
+        .boxed()
     }
 
     fn bury<'a>(&'a self, subject: Pseudonym, life: Duration) -> BoxFuture<'a, Result<Confirmation, StoreError>> {
