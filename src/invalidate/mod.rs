@@ -7,6 +7,7 @@
 
 mod ask;
 mod board;
+mod draw;
 mod fleet;
 mod intent;
 pub mod janitor;
@@ -152,8 +153,8 @@ impl Invalidate {
     pub async fn start(&self) -> Result<(), SpoolError> {
         let tasks = &self.worker.tools.means.tasks;
         if let Some(spool) = &self.worker.books.spool {
-            line::fill(&self.worker, spool).await?;
-            tasks.live("spool", line::draw(self.worker.clone(), spool.clone()));
+            draw::fill(&self.worker, spool).await?;
+            tasks.live("spool", draw::draw(self.worker.clone(), spool.clone()));
         }
         tasks.live("claim life", fleet::tell(self.worker.tools.clone()));
         tasks.live("journal", takeover::keep(self.worker.clone()));

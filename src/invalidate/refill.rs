@@ -18,13 +18,18 @@ use crate::fill::Job;
 use crate::fill::settings::Settings;
 use crate::invalidate::request::Mode;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::Refill;
 use crate::invalidate::tools::Tools;
 
 /// Keys that may wait; what is over it is loaded when somebody asks for it.
 pub const WAITING: usize = 4_096;
 /// One fill's time, its place in the line not counted.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
+pub struct Refill {
+    pub target: usize,
+    pub key: Key,
+}
 
 /// Cloning shares the budget.
 #[derive(Clone)]

@@ -11,9 +11,9 @@ use futures_util::{StreamExt, stream};
 use crate::domain::key::Key;
 use crate::domain::removal::{self, Erasure, Gone};
 use crate::domain::store::{Confirmed, Refusal, StoreError};
+use crate::invalidate::refill::Refill;
 use crate::invalidate::request::Cause;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::Refill;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::trouble::Trouble;
 

@@ -18,12 +18,13 @@ use crate::domain::removal::{Erased, Erasure, Mark, TagPlace};
 use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::domain::tag::Tag;
 use crate::invalidate::intent::{Intent, Item};
+use crate::invalidate::refill::{Refill, WAITING};
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::soft::{self, Soft, Softened};
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::trouble::Trouble;
-use crate::invalidate::{refill, rules, weed};
+use crate::invalidate::{rules, weed};
 
 /// Keys of one request to the store: a node is busy with them for well under a millisecond.
 const CHUNK: usize = 256;
@@ -54,12 +55,6 @@ pub struct Todo {
     refills: Vec<Refill>,
     /// Some of the members that are gone, with their aliases, for whoever looks whether it holds.
     cleared: Vec<Cleared>,
-}
-
-/// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
-pub struct Refill {
-    pub target: usize,
-    pub key: Key,
 }
 
 struct Piece {
@@ -251,7 +246,7 @@ impl Todo {
                 self.weeds.push(erasure.key.clone());
             }
             // More than may wait for it would not be loaded anyway.
-            let has_room = self.refills.len() < refill::WAITING;
+            let has_room = self.refills.len() < WAITING;
             if held && has_room && matches!(self.mode, Mode::Refresh | Mode::Replace) {
                 self.refills.push(Refill { target, key: erasure.key });
             }
@@ -261,7 +256,7 @@ impl Todo {
     async fn soften(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         let Softened { left, refills } = soft::soften(std::mem::take(&mut self.softs), tools, tally, trouble).await;
         self.softs = left;
-        let room = refill::WAITING.saturating_sub(self.refills.len());
+        let room = WAITING.saturating_sub(self.refills.len());
         self.refills.extend(refills.into_iter().take(room));
     }
 

@@ -27,13 +27,13 @@ use crate::invalidate::jobs::JobState;
 use crate::invalidate::line::{Line, Waiting};
 use crate::invalidate::note::Noted;
 use crate::invalidate::record::{Books, Promise, Record};
-use crate::invalidate::refill::Refiller;
+use crate::invalidate::refill::{Refill, Refiller};
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::resolve::Given;
 use crate::invalidate::shut::Shut;
 use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::{Refill, Todo};
+use crate::invalidate::todo::Todo;
 use crate::invalidate::tools::Tools;
 use crate::invalidate::{Report, fleet, sweep, weed};
 
