@@ -122,8 +122,9 @@ async fn verify(args: &Args, config: Config) -> Result<Told, Failed> {
     let named = args.named(&catalog).map_err(Failed::Usage)?;
     let entities = args.entities(&catalog).map_err(Failed::Usage)?;
     let random = Random::from_os();
-    let settings = app::settings(&config.live, random.clone()).map_err(|error| Failed::Usage(format!("{error:#}")))?;
     let (tasks, _deaths) = Tasks::new();
+    let settings = app::settings(&config.live, random.clone(), &tasks);
+    let settings = settings.map_err(|error| Failed::Usage(format!("{error:#}")))?;
     let store = remote::build(*redis, &tasks, random.clone(), Metrics::register(&mut Default::default()));
     let told = async {
         reached(&store, Duration::from_millis(args.deadline_ms)).await?;

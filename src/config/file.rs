@@ -16,6 +16,7 @@ use crate::domain::entity::Name;
 use crate::grpc;
 use crate::telemetry::LogFormat;
 
+pub mod caller;
 pub mod entity;
 pub mod identity;
 pub mod invalidate;
@@ -23,6 +24,7 @@ pub mod prehydrate;
 pub mod redis;
 pub mod source;
 
+use caller::{Pod, Remote};
 use entity::Entity;
 use identity::Identity;
 use invalidate::Invalidate;
@@ -127,6 +129,13 @@ pub struct Listen {
     pub socket: Option<Formed<SocketPath>>,
     /// Address and port of probes and metrics. All interfaces: Kubernetes' gRPC probes have no host field.
     pub probes: Formed<SocketAddr>,
+    /// What callers in the pod may do. Left out: everything, for all tenants, without limits.
+    #[serde(skip_serializing)]
+    pub pod: Option<Pod>,
+    /// A second listener, for callers from outside the pod: TLS, and everybody shows who they are. Left out: there is
+    /// none.
+    #[serde(skip_serializing)]
+    pub remote: Option<Remote>,
     /// The longest a drain may take at shutdown before what is left is dropped.
     #[schemars(extend("x-least" = "0s", "x-most" = "10m"))]
     pub drain: Span,
@@ -228,6 +237,8 @@ impl Default for Listen {
             api: Formed(SocketAddr::from(([127, 0, 0, 1], 4770))),
             socket: None,
             probes: Formed(SocketAddr::from(([0, 0, 0, 0], 4771))),
+            pod: None,
+            remote: None,
             // Below the 30 s that Kubernetes grants a pod.
             drain: Span::secs(20),
             limits: Limits::default(),

@@ -1,6 +1,5 @@
 //! What happens under the claim until there is something to write: register, fetch, project.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +29,7 @@ impl Filler {
         &self,
         job: &Job,
         load: &Load,
-        source: &Arc<dyn Source>,
+        source: &dyn Source,
         claim: Box<dyn Claim>,
     ) -> Filled {
         let meter = self.budget.meter();
@@ -71,7 +70,7 @@ impl Filler {
         &self,
         job: &Job,
         load: &Load,
-        source: &Arc<dyn Source>,
+        source: &dyn Source,
         meter: &Meter,
     ) -> Result<(Result<Fetched, FetchError>, Confirmed), Filled> {
         let before = match job.member.entity.is_found_without_tags() {
@@ -88,13 +87,7 @@ impl Filler {
         try_join(async { Ok(self.fetch(job, load, source, meter).await) }, confirming).await
     }
 
-    async fn fetch(
-        &self,
-        job: &Job,
-        load: &Load,
-        source: &Arc<dyn Source>,
-        meter: &Meter,
-    ) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, job: &Job, load: &Load, source: &dyn Source, meter: &Meter) -> Result<Fetched, FetchError> {
         let ask = FetchAsk {
             member: &job.member,
             session: forwarded(job, load),

@@ -246,7 +246,7 @@ pub fn trace() -> TraceContext {
 
 pub fn request(mode: Mode, targets: Vec<Target>) -> Request {
     let (effect, reason, until) = (Effect::Real, "a test".to_owned(), Instant::now() + DEADLINE);
-    Request { targets, mode, effect, reason, trace: trace(), until }
+    Request { targets, mode, effect, reason, within: Vec::new(), trace: trace(), until }
 }
 
 pub fn params(pairs: &[(&str, &str)]) -> Params {

@@ -25,6 +25,7 @@ mod process_logout;
 mod references;
 mod refused;
 mod remote_access;
+mod remote_callers;
 mod remote_cluster;
 mod remote_confirm;
 mod remote_failover;

@@ -92,6 +92,7 @@ mod tests {
             holder: String::new(),
             durability: Durability::Fleet,
             reason: String::new(),
+            within: Vec::new(),
             message: String::new(),
             mode: Mode::Remove,
             counts: Counts::default(),

@@ -120,6 +120,7 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     let trace = request.trace.trace_id().to_string();
     let mut intent = Intent::new(request.mode, nonce, trace, request.reason.clone(), requested);
     intent.targets = request.targets.len();
+    intent.within = request.within.clone();
     let Aims { members, lookups: _, own, tags, sweep, mistakes: _ } = aims;
     let mut resolved = Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
     resolved.take(tools, members, own);
