@@ -29,7 +29,7 @@ use hydrant::domain::tag::Tag;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::invalidate::metrics::Metrics;
 use hydrant::invalidate::recent::Recent;
-use hydrant::invalidate::sweep::pace::Rates;
+use hydrant::invalidate::sweep::pace::{Paces, Rates};
 use hydrant::invalidate::sweep::{self, Spec};
 use hydrant::remote::store::Remote;
 use hydrant::remote::{self, Address, Mode};
@@ -111,7 +111,7 @@ async fn sweep(store: &Arc<Remote>) {
         removal: store.clone(),
         live: Live::new(Settings { catalog, switch: Switch::default(), sources: BTreeMap::new() }),
         claim_life: Duration::from_secs(1),
-        rates: Rates::default(),
+        paces: Paces::new(Rates::default()),
         random: Random::from_os(),
         recent: Recent::new(Metrics::register(&mut Default::default())),
         forget: Arc::new(|_| {}),

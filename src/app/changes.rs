@@ -92,7 +92,7 @@ pub async fn follow_changes(
                 flows.verify.reconfigure(next.verify);
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
-                flows.purges.after(before, &live.get());
+                flows.purges.after(&before, &live.get());
             }
             Err(error) => tracing::error!("the old configuration stays in force: {error:#}"),
         }

@@ -1,84 +1,55 @@
 //! What a reload makes wrong goes: values with fields that are no longer kept, and keys that no template makes any more.
 //!
-//! A sweep by the declarations of *before*: only they know the old keys for what they are, and touch nobody else's. It takes
-//! two passes like every sweep, because a fill that has begun keeps the settings that it began with. Every sidecar does this
-//! for itself once it has the new configuration, so the last to have it cleans up after the others. It is not journalled:
-//! a process that ends here leaves the rest to its TTL, as one that starts with a new configuration does.
-
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! A sweep by the declarations of *before*, since only they know the old keys for what they are. It takes two passes like
+//! every sweep, because a fill that has begun keeps the settings that it began with. One sidecar of the group does it for
+//! all that have the new configuration by then, and one of those that get it later does it once more; the journal sees to
+//! its end. A process that *starts* with a new configuration knows no other, and leaves what was filled to its TTL.
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
 use crate::domain::catalog::Catalog;
-use crate::domain::entity::{Entity, Name};
-use crate::fill::settings::{Live, Settings};
+use crate::domain::entity::Entity;
+use crate::fill::settings::Settings;
 use crate::invalidate::Invalidate;
-use crate::invalidate::sweep::{self, Progress, Spec};
+use crate::invalidate::sweep::Spec;
 use crate::tasks::Tasks;
 
 /// Reloads that may wait while one is cleaned up after: a person makes them.
 const WAITING: usize = 16;
 
-/// Before a sweep that met a store in trouble goes on.
-const PAUSE: Duration = Duration::from_secs(5);
-
 /// Takes what there is to clean up, one reload after another.
-pub struct Purges(mpsc::Sender<Purge>);
-
-struct Purge {
-    before: Arc<Settings>,
-    entities: Vec<Name>,
-}
+pub struct Purges(mpsc::Sender<Spec>);
 
 impl Purges {
     pub fn start(tasks: &Tasks, invalidate: Invalidate) -> Self {
         let (ask, mut asked) = mpsc::channel(WAITING);
         let work = async move {
-            while let Some(purge) = asked.recv().await {
-                carry_out(&invalidate, purge).await;
+            while let Some(spec) = asked.recv().await {
+                invalidate.purge(spec).await;
+                tracing::info!("what the old configuration filled is gone, or another sidecar sees to it");
             }
         };
         drop(tasks.until_stop(work));
         Self(ask)
     }
 
-    pub fn after(&self, before: Arc<Settings>, now: &Settings) {
+    pub fn after(&self, before: &Settings, now: &Settings) {
         let entities = concerned(&before.catalog, &now.catalog);
         if entities.is_empty() {
             return;
         }
-        let names: Vec<&str> = entities.iter().map(Name::as_str).collect();
+        let names: Vec<&str> = entities.iter().map(|entity| entity.name().as_str()).collect();
         tracing::info!(entities = names.join(" "), "what the old configuration filled of these is removed");
-        if self.0.try_send(Purge { before, entities }).is_err() {
+        if self.0.try_send(Spec::of(entities)).is_err() {
             tracing::error!("too many reloads in a row: what this one makes wrong is left to its ttl");
         }
     }
 }
 
-async fn carry_out(invalidate: &Invalidate, Purge { before, entities }: Purge) {
-    let tools = invalidate.sweeping(Live::of(before));
-    let spec = Spec { entities, ..Spec::default() };
-    let reached: Mutex<Option<Progress>> = Mutex::default();
-    loop {
-        let resume = reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let report = |progress| *reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
-        match sweep::run(&tools, &spec, resume, report).await {
-            Ok(Progress { counts, .. }) => {
-                tracing::info!(removed = counts.removed, "what the old configuration filled is gone");
-                return;
-            }
-            Err(error) => tracing::warn!(%error, "what the old configuration filled cannot be removed yet"),
-        }
-        sleep(PAUSE).await;
-    }
-}
-
 /// The entities of which something that was filled by the old declaration must not stay.
-fn concerned(before: &Catalog, now: &Catalog) -> Vec<Name> {
-    let is_stale = |old: &&Arc<Entity>| now.entity(old.name().as_str()).is_none_or(|new| is_stale(old, new));
-    before.entities().filter(is_stale).map(|old| old.name().clone()).collect()
+fn concerned<'a>(before: &'a Catalog, now: &Catalog) -> Vec<&'a Entity> {
+    let is_stale = |old: &&Entity| now.entity(old.name().as_str()).is_none_or(|new| is_stale(old, new));
+    before.entities().map(AsRef::as_ref).filter(is_stale).collect()
 }
 
 fn is_stale(old: &Entity, new: &Entity) -> bool {

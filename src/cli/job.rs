@@ -78,7 +78,7 @@ pub async fn follow(
 pub fn line(job: &Job) -> String {
     let mut text = format!("{} {}", job.kind, job.state);
     if let Some(Sweep { pass, scanned, nodes_done, nodes_total, .. }) = &job.sweep {
-        text.push_str(&format!(", pass {pass}, {nodes_done} of {nodes_total} nodes, {scanned} keys looked at"));
+        text.push_str(&format!(", pass {pass}, {nodes_done} of {nodes_total} nodes, {scanned} places looked at"));
     }
     if let Some(Progress { done, total, failed: _, per_second }) = job.progress {
         let total = if total == 0 { String::new() } else { format!(" of {total}") };

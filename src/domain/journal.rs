@@ -34,8 +34,15 @@ pub trait Journal: Send + Sync {
     /// Takes or renews the right to repeat what one part holds. One sidecar has it at a time, as a matter of economy.
     fn hold<'a>(&'a self, part: u8, holder: Nonce, life: Duration) -> BoxFuture<'a, Result<Hold, StoreError>>;
 
-    /// The oldest intents of one part that are older than this by the server's clock, at most so many.
-    fn due<'a>(&'a self, part: u8, older_than: Duration, limit: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>>;
+    /// The oldest intents of one part that are older than this by the server's clock, at most so many; those that come
+    /// after one of them, where it is named.
+    fn due<'a>(
+        &'a self,
+        part: u8,
+        after: Option<&'a JobId>,
+        older_than: Duration,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Vec<Due>, StoreError>>;
 
     /// How many intents wait in each part, as far as it can be asked.
     fn backlog<'a>(&'a self) -> BoxFuture<'a, Vec<Result<u64, StoreError>>>;

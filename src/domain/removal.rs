@@ -27,8 +27,8 @@ pub trait Removal: Send + Sync {
     /// Writes a value past any claim, and voids it: only for a value that its owner gave, with its version.
     fn replace<'a>(&'a self, replacement: Replacement<'a>) -> BoxFuture<'a, Result<Replaced, StoreError>>;
 
-    /// Voids the claim, and lets the value live for the grace at most. Answers whether there was one.
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// All that removing one key does, but that the value may live on for the grace.
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>>;
 
     /// Removes what an app wrote back after the invalidation that left `mark`: a value that no fill wrote since, and only
     /// while that invalidation is the key's newest. Answers whether there was one.
@@ -61,7 +61,7 @@ pub trait Removal: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Erasure {
     pub key: Key,
-    /// The member has aliases: read its index.
+    /// A member's own key, which may have aliases: read its index.
     pub has_index: bool,
     pub mark: Option<Mark>,
 }
@@ -69,8 +69,9 @@ pub struct Erasure {
 /// What is left beside a key for the commits, replacements and sweeps that come after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The invalidation that left it.
-    pub nonce: Nonce,
+    /// The invalidation that left it, where it weeds what apps write back. Whoever does not leaves none: it would take the
+    /// weeding from one who does.
+    pub nonce: Option<Nonce>,
     /// One for all marks of an entity, so that its age can be told by what is left of it.
     pub life: Duration,
     /// The oldest version that may be cached from now on. None where the caller named none: then it is not known how new
@@ -92,6 +93,12 @@ pub struct Gone {
     pub fenced: bool,
     /// What the index names.
     pub aliases: Vec<Key>,
+}
+
+/// What became of a key that may live on for a while.
+pub struct Softened {
+    pub gone: Gone,
+    pub confirmation: Confirmation,
 }
 
 #[derive(Clone, Debug)]

@@ -46,6 +46,17 @@ pub fn any_key(catalog: &Catalog, key: &Key) -> String {
     template.show(&found.params.iter().map(|(name, value)| (name, hash(value))).collect())
 }
 
+/// A pattern, of which whatever it says of a secret id is a hash.
+pub fn pattern(catalog: &Catalog, pattern: &str) -> String {
+    let secret = catalog.entities().filter(|entity| entity.is_secret());
+    let prefixes = secret.flat_map(|entity| entity.templates()).map(|template| template.prefix());
+    let rests = prefixes.filter_map(|prefix| Some((prefix, pattern.strip_prefix(prefix)?)));
+    match rests.min_by_key(|(_, rest)| rest.len()) {
+        Some((prefix, rest)) if !rest.trim_matches('*').is_empty() => format!("{prefix}{}", hash(rest)),
+        Some(_) | None => pattern.to_owned(),
+    }
+}
+
 pub fn hash(value: &str) -> String {
     let sum = digest(&SHA256, value.as_bytes());
     let digits = sum.as_ref().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}"));
@@ -66,11 +77,25 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::entity::Draft;
+    use crate::domain::entity::sample::shared;
 
     #[test]
     fn a_hash_is_short_and_stable() {
         // The first 64 bits of SHA-256("abc"), from FIPS 180-2.
         assert_eq!(hash("abc"), "#ba7816bf8f01cfea");
+    }
+
+    #[test]
+    fn a_pattern_tells_nothing_of_a_secret() {
+        let session = Draft { secret: true, ..shared("session", "session:{id}") };
+        let drafts = [session, shared("user", "user:{id}")];
+        let entities = drafts.map(|draft| Entity::new(draft).expect("a good entity"));
+        let catalog = Catalog::new(entities.into()).expect("no clash");
+        for open in ["user:7*", "session:*"] {
+            assert_eq!(pattern(&catalog, open), open);
+        }
+        assert_eq!(pattern(&catalog, "session:ab12*"), format!("session:{}", hash("ab12*")));
     }
 
     #[test]

@@ -12,7 +12,14 @@ use crate::domain::watched::Watched;
 
 /// Cloning shares the gate. A slot is shut while it is held by anybody; at most all of Redis's slots are.
 #[derive(Clone)]
-pub struct Gate(Arc<Watched<BTreeMap<u16, u32>>>);
+pub struct Gate(Arc<Watched<Held>>);
+
+/// How often each slot is held, and how often all of them are at once.
+#[derive(Default)]
+struct Held {
+    slots: BTreeMap<u16, u32>,
+    all: u32,
+}
 
 /// The slot stayed shut until the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,34 +27,49 @@ pub struct Shut;
 
 impl Gate {
     pub fn open() -> Self {
-        Self(Arc::new(Watched::new(BTreeMap::new())))
+        Self(Arc::new(Watched::new(Held::default())))
     }
 
     /// Shuts slots until they are released as often as they were held.
     pub fn hold(&self, slots: &[u16]) {
-        self.0.change(|held| slots.iter().for_each(|slot| *held.entry(*slot).or_default() += 1));
+        self.0.change(|held| slots.iter().for_each(|slot| *held.slots.entry(*slot).or_default() += 1));
     }
 
     pub fn release(&self, slots: &[u16]) {
         self.0.change(|held| {
             for slot in slots {
-                let count = held.get(slot).map_or(0, |count| count.saturating_sub(1));
+                let count = held.slots.get(slot).map_or(0, |count| count.saturating_sub(1));
                 match count {
-                    0 => drop(held.remove(slot)),
-                    count => drop(held.insert(*slot, count)),
+                    0 => drop(held.slots.remove(slot)),
+                    count => drop(held.slots.insert(*slot, count)),
                 }
             }
         });
     }
 
+    /// Where nobody can say which slots are concerned.
+    pub fn hold_all(&self) {
+        self.0.change(|held| held.all += 1);
+    }
+
+    pub fn release_all(&self) {
+        self.0.change(|held| held.all = held.all.saturating_sub(1));
+    }
+
     pub fn is_open(&self, slot: u16) -> bool {
-        self.0.look(|held| !held.contains_key(&slot))
+        self.0.look(|held| held.is_open(slot))
     }
 
     /// Waits until the slot is open.
     pub async fn pass(&self, slot: u16, deadline: Instant) -> Result<(), Shut> {
-        let opened = self.0.wait_for(|held| (!held.contains_key(&slot)).then_some(()));
+        let opened = self.0.wait_for(|held| held.is_open(slot).then_some(()));
         timeout_at(deadline, opened).await.map_err(|_elapsed| Shut)
+    }
+}
+
+impl Held {
+    fn is_open(&self, slot: u16) -> bool {
+        self.all == 0 && !self.slots.contains_key(&slot)
     }
 }
 
@@ -81,5 +103,9 @@ mod tests {
         assert_eq!(gate.pass(7, Instant::now() + SOON).await, Err(Shut));
         gate.release(&[7, 7, 8]);
         assert!(gate.is_open(7), "released more often than held");
+        gate.hold_all();
+        assert_eq!(gate.pass(7, Instant::now() + SOON).await, Err(Shut));
+        gate.release_all();
+        assert!(gate.is_open(7));
     }
 }

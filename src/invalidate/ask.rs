@@ -1,10 +1,13 @@
-//! What became of a job: from this process's board, or from what its worker noted in the journal.
+//! What became of a job: from this process's board, from its spool, or from what its worker noted in the journal.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::sleep;
 
+use crate::domain::catalog::Catalog;
 use crate::domain::error::{Error, Kind};
 use crate::domain::journal::{JobId, Standing};
 use crate::invalidate::board::Seen;
@@ -12,6 +15,7 @@ use crate::invalidate::intent::Intent;
 use crate::invalidate::jobs::Job;
 use crate::invalidate::note::Noted;
 use crate::invalidate::request::Durability;
+use crate::invalidate::spool::{self, SpoolError};
 use crate::invalidate::work::Worker;
 
 /// Between looks at another sidecar's job for somebody who watches it.
@@ -22,17 +26,18 @@ pub async fn job(worker: &Worker, id: &str) -> Result<Job, Error> {
     let id = JobId::new(id).ok_or_else(unknown)?;
     if let Some(seen) = worker.board.see(&id) {
         let noted = seen.noted.borrow().clone();
-        return Ok(noted.job(id, seen.durability));
+        return Ok(noted.job(&catalog(worker), id, seen.durability));
     }
-    elsewhere(worker, &id).await?.ok_or_else(unknown)
+    unposted(worker, &id).await?.ok_or_else(unknown)
 }
 
 pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Result<Job, Error>> + Send + use<>, Error> {
     let first = job(worker, id).await?;
     let id = first.id.clone();
     let states = match worker.board.see(&id) {
-        Some(seen) => here(id, seen).boxed(),
-        None => polled(worker.clone(), first).boxed(),
+        // Put off, or left to others, it is looked for as any other.
+        Some(seen) => here(catalog(worker), id, seen).chain(polled(worker.clone(), first)).boxed(),
+        None => stream::once(ready(Ok(first.clone()))).chain(polled(worker.clone(), first)).boxed(),
     };
     // The final state is told, or that there will be none, and nothing is asked for after it.
     Ok(stream::unfold(Some(states), |states| async {
@@ -43,42 +48,56 @@ pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Resul
     }))
 }
 
-fn here(id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send {
+fn here(catalog: Arc<Catalog>, id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send {
     let Seen { durability, mut noted } = seen;
     noted.mark_changed();
     stream::unfold(noted, move |mut noted| {
-        let id = id.clone();
+        let (catalog, id) = (catalog.clone(), id.clone());
         async move {
             noted.changed().await.ok()?;
-            let job = noted.borrow_and_update().job(id, durability);
+            let job = noted.borrow_and_update().job(&catalog, id, durability);
             Some((Ok(job), noted))
         }
     })
 }
 
+/// What changes after `first`.
 fn polled(worker: Worker, first: Job) -> impl Stream<Item = Result<Job, Error>> + Send {
-    let states = stream::unfold((worker, first.clone()), |(worker, last)| async move {
+    stream::unfold((worker, first), |(worker, last)| async move {
         loop {
             sleep(LOOK).await;
-            match elsewhere(&worker, &last.id).await {
-                Ok(Some(job)) if job != last => return Some((Ok(job.clone()), (worker, job))),
-                Ok(Some(_)) => {}
-                Ok(None) => return Some((Err(lost()), (worker, last))),
+            match job(&worker, last.id.as_str()).await {
+                Ok(job) if job != last => return Some((Ok(job.clone()), (worker, job))),
+                Ok(_) => {}
+                Err(error) if error.kind == Kind::UnknownJob => return Some((Err(lost()), (worker, last))),
                 Err(error) => tracing::debug!(%error, "a job that is watched could not be asked for"),
             }
         }
-    });
-    stream::once(std::future::ready(Ok(first))).chain(states)
+    })
+}
+
+/// A job that nobody works on here: it waits in the spool, or somebody else has it.
+async fn unposted(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
+    if !spool::is_spooled(id) {
+        return elsewhere(worker, id).await;
+    }
+    let Some(spool) = &worker.books.spool else { return Ok(None) };
+    let unavailable = |error: SpoolError| Error::new(Kind::StoreUnavailable, error.to_string());
+    let Some(bytes) = spool.read(id).await.map_err(unavailable)? else { return Ok(None) };
+    let queued = Intent::from_bytes(&bytes).ok().map(|intent| Noted::queued(&intent));
+    Ok(queued.map(|noted| noted.job(&catalog(worker), id.clone(), Durability::Pod)))
 }
 
 async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
     let standing = worker.tools.hands.journal.standing(id).await;
     let Standing { intent, note } = standing.map_err(|error| Error::new(Kind::StoreUnavailable, error.to_string()))?;
     let noted = note.and_then(|note| Noted::from_bytes(&note));
-    let job = |noted: Noted| noted.job(id.clone(), Durability::Fleet);
+    let catalog = catalog(worker);
+    let job = |noted: Noted| noted.job(&catalog, id.clone(), Durability::Fleet);
     let now = worker.tools.means.clock.wall();
     Ok(match (intent, noted) {
-        (Some(_), Some(noted)) => Some(job(noted)),
+        (Some(_), Some(noted)) if noted.is_alive(now) => Some(job(noted)),
+        (Some(_), Some(noted)) => Some(job(Noted { holder: String::new(), ..noted })),
         (Some(intent), None) => Intent::from_bytes(&intent).ok().map(|intent| job(Noted::queued(&intent))),
         (None, Some(noted)) if noted.state.is_final() => Some(job(noted)),
         // Its worker has it in memory and goes on, though the journal has lost it.
@@ -86,6 +105,10 @@ async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
         // That the intent is gone does not say that it was carried out.
         (None, Some(_) | None) => None,
     })
+}
+
+fn catalog(worker: &Worker) -> Arc<Catalog> {
+    worker.tools.means.live.get().catalog.clone()
 }
 
 fn lost() -> Error {

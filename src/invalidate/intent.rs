@@ -54,7 +54,8 @@ pub struct Intent {
 pub struct Item {
     pub target: usize,
     pub key: String,
-    /// The member has aliases, and so an index.
+    /// It is a member's own key. Its index is read whether or not aliases are declared here: while a configuration is
+    /// rolled out other sidecars may have filled some.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_index: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ pub struct Item {
     pub aliases: Vec<String>,
 }
 
-/// A mark to leave, without its nonce, which is the intent's.
+/// A mark to leave, without its nonce, which is the intent's where it weeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     /// In milliseconds.
@@ -162,7 +163,8 @@ impl Intent {
 }
 
 impl Left {
-    pub fn mark(self, nonce: Nonce) -> Mark {
+    /// With the nonce of whoever weeds.
+    pub fn mark(self, nonce: Option<Nonce>) -> Mark {
         Mark { nonce, life: Duration::from_millis(self.life), floor: self.floor.and_then(Version::new) }
     }
 }

@@ -57,10 +57,11 @@ pub enum Detail {
         pattern: String,
         entities: Vec<String>,
         pass: u32,
+        /// Places of Redis's tables that were looked at.
         scanned: u64,
         nodes_done: u32,
         nodes_total: u32,
-        /// Keys a second, of late.
+        /// Keys removed a second, of late.
         rate: f64,
     },
 }

@@ -7,11 +7,15 @@
 
 mod ask;
 mod board;
+mod draw;
+mod fleet;
 mod intent;
 pub mod janitor;
 pub mod jobs;
+mod line;
 pub mod metrics;
 mod note;
+mod once;
 mod preview;
 pub mod recent;
 mod record;
@@ -19,12 +23,15 @@ mod refill;
 pub mod request;
 mod resolve;
 mod rules;
+mod shut;
+mod soft;
 pub mod spool;
 pub mod sweep;
 mod takeover;
 mod tally;
 mod todo;
 mod tools;
+mod trouble;
 mod upheaval;
 mod weed;
 mod work;
@@ -47,21 +54,21 @@ use crate::domain::key::Key;
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
 use crate::domain::store::Store;
-use crate::domain::trace::TraceContext;
 use crate::fill::Filler;
 use crate::fill::settings::Live;
-use crate::invalidate::intent::Intent;
 use crate::invalidate::jobs::Job;
 use crate::invalidate::metrics::{Ended, Metrics};
+use crate::invalidate::once::Event;
 use crate::invalidate::recent::Recent;
-use crate::invalidate::record::{Books, Promise, Record};
+use crate::invalidate::record::{Books, Promise};
 use crate::invalidate::request::{Answer, Cause, Durability, Effect, Request, State};
 use crate::invalidate::resolve::{Resolved, resolve};
 use crate::invalidate::spool::{Spool, SpoolError};
-use crate::invalidate::sweep::pace::Rates;
+use crate::invalidate::sweep::Keys;
+use crate::invalidate::sweep::pace::{Paces, Rates};
 use crate::invalidate::tally::Tally;
-use crate::invalidate::tools::Tools;
-use crate::invalidate::work::{Shut, Stage, Work, Worker};
+use crate::invalidate::tools::{Tools, VALUES_AT_ONCE};
+use crate::invalidate::work::{Stage, Work, Worker};
 use crate::tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +77,7 @@ pub struct Config {
     pub group: String,
     /// This pod's name, for those who ask who works on a job.
     pub pod: String,
-    /// The longest life of a claim in the whole fleet.
+    /// The life of a claim that is taken here; others of the fleet may live longer.
     pub claim_life: Duration,
     pub rates: Rates,
     /// Members loaded again at once after REFRESH and SOFT: the apps' own misses and the prehydrations need the sources
@@ -129,7 +136,8 @@ impl Invalidate {
             filler.forget(keys);
             forget(keys);
         });
-        let tools = Tools { config: Arc::new(config), hands, means, forget, recent };
+        let (paces, lookups) = (Paces::new(config.rates), Arc::new(Semaphore::new(VALUES_AT_ONCE)));
+        let tools = Tools { config: Arc::new(config), hands, means, forget, recent, paces, lookups };
         let books = Books { tools: tools.clone(), spool };
         Self { worker: Worker::new(tools, books), in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }
@@ -145,18 +153,10 @@ impl Invalidate {
     pub async fn start(&self) -> Result<(), SpoolError> {
         let tasks = &self.worker.tools.means.tasks;
         if let Some(spool) = &self.worker.books.spool {
-            for (id, bytes) in spool.load().await? {
-                match Intent::from_bytes(&bytes) {
-                    Ok(intent) => {
-                        let shut = Shut::of(&self.worker.tools, &intent);
-                        let work = Work::new(intent, TraceContext::start(&self.worker.tools.means.random));
-                        let (worker, record) = (self.worker.clone(), Record::Pod { id, also: None });
-                        tasks.until_stop(async move { worker.take_up(work, record, Some(shut)).await });
-                    }
-                    Err(error) => tracing::error!(%error, job = %id, "an invalidation in the spool is left there"),
-                }
-            }
+            draw::fill(&self.worker, spool).await?;
+            tasks.live("spool", draw::draw(self.worker.clone(), spool.clone()));
         }
+        tasks.live("claim life", fleet::tell(self.worker.tools.clone()));
         tasks.live("journal", takeover::keep(self.worker.clone()));
         let upheavals = self.worker.tools.hands.removal.upheavals();
         tasks.live("upheavals", upheaval::listen(self.worker.clone(), upheavals));
@@ -180,10 +180,14 @@ impl Invalidate {
         answer
     }
 
-    /// What a sweep works with that goes by other settings than those in force: by those of before, where a reload has made
-    /// wrong what they filled.
-    pub fn sweeping(&self, before: Live) -> sweep::Tools {
-        sweep::Tools { live: before, ..self.worker.tools.for_sweeps(Arc::new(|_purged| {})) }
+    /// Removes what was filled by declarations that are in force no more: once for all sidecars that have dropped them by
+    /// then, and to the end, whoever ends meanwhile.
+    pub async fn purge(&self, spec: sweep::Spec) {
+        self.worker.tools.hands.filler.forget_all();
+        let spec = sweep::Spec { keys: Keys::OfThen, ..spec };
+        // The same declarations have the same name everywhere.
+        let Ok(name) = serde_json::to_vec(&spec) else { return };
+        once::sweep_since(&self.worker, Event { name, spec, reason: "what a reload made wrong" }).await;
     }
 
     pub async fn job(&self, id: &str) -> Result<Job, Error> {

@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::journal::{self, JobId};
+use crate::domain::shown;
 use crate::invalidate::intent::Intent;
 use crate::invalidate::jobs::{Detail, Job, JobState, KEPT};
 use crate::invalidate::request::{Cause, Counts, Durability, Mode};
@@ -93,14 +95,15 @@ impl Noted {
         now.duration_since(quiet_since).unwrap_or_default() < SILENCE
     }
 
-    pub fn job(&self, id: JobId, durability: Durability) -> Job {
+    /// For whoever asks: a pattern stands here as it was asked for, and may hold part of a secret.
+    pub fn job(&self, catalog: &Catalog, id: JobId, durability: Durability) -> Job {
         let progress = self.swept.as_ref().map(|swept| &swept.progress);
         let mut counts = self.counts;
         progress.iter().for_each(|progress| counts.add(&progress.counts));
         let detail = match &self.swept {
             None => Detail::Invalidation { cause: self.cause },
             Some(Swept { patterns, entities, progress }) => Detail::Sweep {
-                pattern: patterns.join(" "),
+                pattern: patterns.iter().map(|one| shown::pattern(catalog, one)).collect::<Vec<_>>().join(" "),
                 entities: entities.clone(),
                 pass: progress.pass,
                 scanned: progress.scanned,

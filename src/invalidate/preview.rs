@@ -18,7 +18,9 @@ const PAGES: usize = 64;
 /// scan would find.
 pub async fn preview(tools: &Tools, intent: &Intent, tally: &Tally) -> Result<Exactness, Error> {
     let unavailable = |error: StoreError| Error::new(Kind::StoreUnavailable, error.to_string());
-    let has_hidden = intent.sweep.is_some() || intent.items.iter().any(|item| item.has_index);
+    let settings = tools.means.live.get();
+    let has_aliases = |key: &str| settings.catalog.find(key).is_some_and(|found| !found.entity.aliases().is_empty());
+    let has_hidden = intent.sweep.is_some() || intent.items.iter().any(|item| has_aliases(&item.key));
     let mut exactness = if has_hidden { Exactness::Estimated } else { Exactness::Counted };
     for item in &intent.items {
         let names = std::iter::once(&item.key).chain(&item.aliases);

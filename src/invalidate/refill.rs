@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::domain::entity::{Credential, Member};
+use crate::domain::entity::{Credential, Member, Scope};
 use crate::domain::key::Key;
 use crate::domain::store::ClaimMode;
 use crate::domain::trace::TraceContext;
@@ -18,13 +18,18 @@ use crate::fill::Job;
 use crate::fill::settings::Settings;
 use crate::invalidate::request::Mode;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::Refill;
 use crate::invalidate::tools::Tools;
 
 /// Keys that may wait; what is over it is loaded when somebody asks for it.
-const WAITING: usize = 4_096;
+pub const WAITING: usize = 4_096;
 /// One fill's time, its place in the line not counted.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
+pub struct Refill {
+    pub target: usize,
+    pub key: Key,
+}
 
 /// Cloning shares the budget.
 #[derive(Clone)]
@@ -63,18 +68,22 @@ impl Refiller {
             };
             stream::iter(queued).map(fill).buffer_unordered(this.tools.config.refreshes).collect::<()>().await;
         };
-        self.tools.means.tasks.until_stop(fills);
+        // One that has begun is finished, so that a stop leaves no claim behind.
+        drop(self.tools.means.tasks.finish(fills));
     }
 
     async fn fill(&self, key: &Key, mode: Mode, trace: TraceContext) {
         let Ok(_turn) = self.turns.acquire().await else { return };
+        if self.tools.means.tasks.stopping().is_cancelled() {
+            return;
+        }
         // Those in force now: what was queued before a reload must not write what the reload forbids.
         let settings = self.tools.means.live.get();
         let Some(member) = member(&settings, key) else { return };
         let mode = match mode {
             Mode::Soft => ClaimMode::Refresh,
             Mode::Remove | Mode::Refresh | Mode::Replace => {
-                ClaimMode::Miss { renew_below: member.entity.ttl().renew_below() }
+                ClaimMode::Miss { renew_below: member.entity.renew_below() }
             }
         };
         let now = Instant::now();
@@ -86,11 +95,15 @@ impl Refiller {
     }
 }
 
-/// The member whose own key this is, if it can be loaded without a session.
+/// The member whose own key this is, if it can be loaded without a session, and found by a logout that reads no tag: whose
+/// it is (of which tenant) nobody says here, so that it might be registered under somebody else's.
 fn member(settings: &Settings, key: &Key) -> Option<Member> {
     let found =
         settings.catalog.find(std::str::from_utf8(key.as_bytes()).ok()?).filter(|found| found.alias.is_none())?;
     let load = found.entity.load().filter(|load| load.credential == Credential::Service)?;
     settings.sources.get(&load.source)?;
+    if found.entity.scope() == Scope::Subject && !found.entity.is_found_without_tags() {
+        return None;
+    }
     settings.catalog.member(found.entity.name().as_str(), found.params.clone()).ok()
 }

@@ -73,7 +73,7 @@ impl Spool {
 
     /// What was left by the process before this one, the oldest first. Files that are no whole intents are left alone;
     /// those that were only begun were promised to nobody, and go.
-    pub async fn load(&self) -> Result<Vec<(JobId, Bytes)>, SpoolError> {
+    pub async fn load(&self) -> Result<Vec<JobId>, SpoolError> {
         fs::create_dir_all(&self.config.directory).await?;
         self.probe().await?;
         let mut entries = fs::read_dir(&self.config.directory).await?;
@@ -84,17 +84,29 @@ impl Spool {
             match form {
                 BEGUN => fs::remove_file(&path).await?,
                 _ => {
-                    let written = entry.metadata().await?.modified()?;
-                    let intent = Bytes::from(fs::read(&path).await?);
-                    found.push((written, id, intent));
+                    let file = entry.metadata().await?;
+                    found.push((file.modified()?, id, file.len()));
                 }
             }
         }
-        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        found.sort();
         let mut sizes = self.lock();
-        sizes.extend(found.iter().map(|(_, id, intent)| (id.clone(), intent.len() as u64)));
+        sizes.extend(found.iter().map(|(_, id, size)| (id.clone(), *size)));
         self.report(&sizes);
-        Ok(found.into_iter().map(|(_, id, intent)| (id, intent)).collect())
+        Ok(found.into_iter().map(|(_, id, _)| id).collect())
+    }
+
+    /// One of those it holds; none for any other.
+    pub async fn read(&self, id: &JobId) -> Result<Option<Bytes>, SpoolError> {
+        if !self.lock().contains_key(id) {
+            return Ok(None);
+        }
+        match fs::read(self.path(id, WHOLE)).await {
+            Ok(intent) => Ok(Some(intent.into())),
+            // It is being written, or was taken off a moment ago.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes an intent off. That a crash brings it back does no harm: it is repeated.
@@ -172,6 +184,11 @@ impl Spool {
     }
 }
 
+/// Whether a job with this name can only stand in a spool, here or on another pod.
+pub fn is_spooled(id: &JobId) -> bool {
+    id.as_str().starts_with(PREFIX)
+}
+
 /// Which intent a file is, and whether it is whole; none for what is not ours.
 fn name_of(path: &Path) -> Option<(JobId, &'static str)> {
     let form = match path.extension()?.to_str()? {
@@ -203,9 +220,13 @@ mod tests {
         before.write(random.nonce(), "two".into()).await.expect("room");
 
         let after = spool(home.path(), 8);
-        let mut found = after.load().await.expect("readable");
-        found.sort_by(|a, b| a.1.cmp(&b.1));
-        assert_eq!(found.iter().map(|(_, intent)| &intent[..]).collect::<Vec<_>>(), [b"one", b"two"]);
+        let mut found = Vec::new();
+        for id in after.load().await.expect("readable") {
+            found.extend(after.read(&id).await.expect("readable"));
+        }
+        found.sort();
+        assert_eq!(found, ["one", "two"]);
+        assert_eq!(after.read(&JobId::new("pod-0").expect("a good id")).await.expect("no trouble"), None);
         after.remove(&id).await.expect("removed");
         after.remove(&id).await.expect("not there is as good");
         assert_eq!(spool(home.path(), 8).load().await.expect("readable").len(), 1);

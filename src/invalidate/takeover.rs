@@ -12,14 +12,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
-use crate::domain::journal::{Due, Hold, JobId};
+use crate::domain::journal::{Due, Hold, JobId, Standing};
 use crate::domain::random::Nonce;
-use crate::domain::store::StoreError;
 use crate::domain::trace::TraceContext;
 use crate::invalidate::intent::{Intent, IntentError};
 use crate::invalidate::note::Noted;
 use crate::invalidate::record::Record;
-use crate::invalidate::sweep::Progress;
 use crate::invalidate::work::{Work, Worker};
 
 /// A lease's life: a part whose keeper died is looked after again within about that time.
@@ -32,7 +30,7 @@ const DUE: Duration = Duration::from_secs(2);
 const DUE_WITH_WEEDS: Duration = Duration::from_secs(5);
 /// Intents of one look.
 const AT_A_LOOK: u16 = 128;
-/// Intents taken up at once, over all parts.
+/// Intents tried for the first time at once, over all parts. Who is tried again has a place among what goes on here.
 const AT_ONCE: usize = 64;
 /// Between questions for a lease that somebody else keeps.
 const ASK: Backoff = match Backoff::new(Duration::from_secs(2), Duration::from_secs(60)) {
@@ -79,11 +77,17 @@ impl Keeper {
     /// Until the lease is lost, or may have been.
     async fn look_after(&self, part: u8, mut since: Instant) {
         let journal = &self.worker.tools.hands.journal;
+        // Page by page and round again, so that those that cannot be done, or read, do not keep others from being found.
+        let mut after: Option<JobId> = None;
         while since.elapsed() < HOLD {
-            match journal.due(part, DUE, AT_A_LOOK).await {
+            match journal.due(part, after.as_ref(), DUE, AT_A_LOOK).await {
                 Ok(due) => {
-                    let oldest = due.first().map(|due| due.age).unwrap_or_default();
-                    self.worker.tools.means.metrics.journal_oldest(part, oldest);
+                    if after.is_none() {
+                        let oldest = due.first().map(|due| due.age).unwrap_or_default();
+                        self.worker.tools.means.metrics.journal_oldest(part, oldest);
+                    }
+                    let is_full = due.len() >= usize::from(AT_A_LOOK);
+                    after = due.last().filter(|_| is_full).map(|due| due.id.clone());
                     for due in due {
                         self.consider(due).await;
                     }
@@ -127,36 +131,26 @@ impl Keeper {
         if intent.has_weeds() && age < DUE_WITH_WEEDS {
             return;
         }
-        let resume = match self.sweep_stands(&id, &intent).await {
-            Ok(Standing::Alive) => return,
-            Ok(Standing::Left(progress)) => progress.map(|progress| *progress),
-            Err(error) => return tracing::debug!(%error, "how a sweep stands could not be asked"),
+        let noted = match self.worker.tools.hands.journal.standing(&id).await {
+            Ok(Standing { intent: Some(_), note }) => note.and_then(|note| Noted::from_bytes(&note)),
+            Ok(Standing { intent: None, note: _ }) => return,
+            Err(error) => return tracing::debug!(%error, "how a job stands could not be asked"),
         };
+        // A sweep runs for long, and is not begun beside the one who is at it.
+        let now = self.worker.tools.means.clock.wall();
+        if intent.sweep.is_some() && noted.as_ref().is_some_and(|noted| noted.is_alive(now)) {
+            return;
+        }
         let Ok(turn) = self.turns.clone().try_acquire_owned() else { return };
         let trace = TraceContext::parse(&format!("00-{}-0000000000000001-00", intent.trace))
             .unwrap_or_else(|| TraceContext::start(&self.worker.tools.means.random));
         tracing::info!(job = %id, age = age.as_secs(), "taking over an invalidation");
         self.worker.tools.means.metrics.intent_taken_over();
-        let work = Work { resume, ..Work::new(intent, trace) };
+        let tried = noted.as_ref().map_or(0, |noted| noted.attempts);
+        let resume = noted.and_then(|noted| noted.swept).map(|swept| swept.progress);
+        let work = Work { tried, resume, ..Work::new(intent, trace) };
         let worker = self.worker.clone();
-        self.worker.tools.means.tasks.until_stop(async move {
-            worker.take_up(work, Record::Fleet(id), None).await;
-            drop(turn);
-        });
-    }
-
-    /// A sweep runs for long, and is not begun beside the one who is at it.
-    async fn sweep_stands(&self, id: &JobId, intent: &Intent) -> Result<Standing, StoreError> {
-        if intent.sweep.is_none() {
-            return Ok(Standing::Left(None));
-        }
-        let note = self.worker.tools.hands.journal.standing(id).await?.note;
-        let noted = note.and_then(|note| Noted::from_bytes(&note));
-        let now = self.worker.tools.means.clock.wall();
-        Ok(match noted {
-            Some(noted) if noted.is_alive(now) => Standing::Alive,
-            noted => Standing::Left(noted.and_then(|noted| noted.swept).map(|swept| Box::new(swept.progress))),
-        })
+        self.worker.tools.means.tasks.until_stop(async move { worker.take_over(work, id, turn).await });
     }
 
     async fn tell_backlog(&self) {
@@ -164,10 +158,4 @@ impl Keeper {
         // A part that cannot be asked is not counted, rather than all of it unknown.
         self.worker.tools.means.metrics.journal_holds(lengths.into_iter().filter_map(Result::ok).sum());
     }
-}
-
-enum Standing {
-    Alive,
-    /// Where it was left.
-    Left(Option<Box<Progress>>),
 }

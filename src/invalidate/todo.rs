@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join;
-use futures_util::{StreamExt, stream};
 
 use crate::domain::cleared::Cleared;
 use crate::domain::key::Key;
@@ -19,15 +18,21 @@ use crate::domain::removal::{Erased, Erasure, Mark, TagPlace};
 use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::domain::tag::Tag;
 use crate::invalidate::intent::{Intent, Item};
+use crate::invalidate::refill::{Refill, WAITING};
 use crate::invalidate::request::{Cause, Mode};
-use crate::invalidate::rules;
+use crate::invalidate::soft::{self, Soft, Softened};
 use crate::invalidate::tally::Tally;
 use crate::invalidate::tools::Tools;
+use crate::invalidate::trouble::Trouble;
+use crate::invalidate::{rules, weed};
 
 /// Keys of one request to the store: a node is busy with them for well under a millisecond.
 const CHUNK: usize = 256;
-/// Keys softened at once; each is a command of its own.
-const SOFTENED_AT_ONCE: usize = 64;
+/// Keys that may be left of what a tag has named so far: with more there is something in the way, and reading on would only
+/// pile up.
+const LEFT: usize = 8 * CHUNK;
+/// Keys that may wait to be weeded. When a tag has named so many of shared entities these are weeded before it names more.
+const WEEDS: usize = 65_536;
 /// How long a subject's tombstone stands: no plan that was drawn up before a logout is still waiting after it.
 const BURIED_FOR: Duration = Duration::from_secs(60);
 /// Members of one invalidation that are told of as cleared, and aliases of each: looking is for a sample.
@@ -52,12 +57,6 @@ pub struct Todo {
     cleared: Vec<Cleared>,
 }
 
-/// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
-pub struct Refill {
-    pub target: usize,
-    pub key: Key,
-}
-
 struct Piece {
     target: usize,
     erasure: Erasure,
@@ -68,13 +67,6 @@ struct Piece {
     tries: u32,
     /// It had a value when it was first removed.
     held: bool,
-}
-
-struct Soft {
-    target: usize,
-    key: Key,
-    grace: Duration,
-    tries: u32,
 }
 
 /// A subject to be told gone, whose tag is read after that.
@@ -90,9 +82,11 @@ struct Reading {
     place: TagPlace,
 }
 
-/// What an attempt met; the worst of it is told.
-#[derive(Default)]
-struct Trouble(Option<Cause>);
+enum Read {
+    Whole,
+    /// To go on from its place.
+    Paused,
+}
 
 impl Todo {
     pub fn new(intent: &Intent) -> Self {
@@ -121,10 +115,12 @@ impl Todo {
         todo
     }
 
-    /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere.
+    /// Erasures alone, for repeating what an upheaval may have undone. They are counted nowhere, and not weeded.
     pub fn again(nonce: Nonce, erasures: Vec<Erasure>) -> Self {
         let mut todo = Self::new(&Intent::new(Mode::Remove, nonce, String::new(), String::new(), Duration::ZERO));
-        todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, erasure)).collect();
+        let unweeded =
+            |erasure: Erasure| Erasure { mark: erasure.mark.map(|mark| Mark { nonce: None, ..mark }), ..erasure };
+        todo.primaries = erasures.into_iter().map(|erasure| Piece::new(0, unweeded(erasure))).collect();
         todo
     }
 
@@ -171,12 +167,13 @@ impl Todo {
         let Some(own) = key(&item.key) else { return };
         let named: Vec<Key> = item.aliases.iter().filter_map(key).collect();
         if let (Mode::Soft, Some(grace)) = (self.mode, item.grace) {
+            // What an app writes back is not weeded: what stands there may be what is allowed to live on.
+            let mark = item.mark.map(|left| left.mark(None));
+            let erasure = Erasure { key: own, has_index: item.has_index, mark };
             let grace = Duration::from_millis(grace);
-            let softs = std::iter::once(own).chain(named);
-            self.softs.extend(softs.map(|key| Soft { target: item.target, key, grace, tries: 0 }));
-            return;
+            return self.softs.push(Soft { target: item.target, erasure, grace, named, tries: 0 });
         }
-        let mark = item.mark.map(|left| left.mark(self.nonce));
+        let mark = item.mark.map(|left| left.mark(item.is_shared.then_some(self.nonce)));
         let erasure = Erasure { key: own, has_index: item.has_index, mark };
         self.primaries.push(Piece { is_shared: item.is_shared, named, ..Piece::new(item.target, erasure) });
     }
@@ -248,41 +245,23 @@ impl Todo {
             if is_shared {
                 self.weeds.push(erasure.key.clone());
             }
-            if held && matches!(self.mode, Mode::Refresh | Mode::Replace) {
+            // More than may wait for it would not be loaded anyway.
+            let has_room = self.refills.len() < WAITING;
+            if held && has_room && matches!(self.mode, Mode::Refresh | Mode::Replace) {
                 self.refills.push(Refill { target, key: erasure.key });
             }
         }
     }
 
     async fn soften(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
-        let softs = std::mem::take(&mut self.softs);
-        let soften = async |soft: Soft| {
-            (tools.forget)(std::slice::from_ref(&soft.key));
-            (tools.hands.removal.soften(&soft.key, soft.grace).await, soft)
-        };
-        let mut softened = stream::iter(softs).map(soften).buffer_unordered(SOFTENED_AT_ONCE);
-        while let Some((done, mut soft)) = softened.next().await {
-            soft.tries += 1;
-            if soft.tries == 1 {
-                tally.count(soft.target, |counts| counts.matched += 1);
-                tally.show(&tools.means.live.get().catalog, &soft.key);
-            }
-            match done {
-                Ok(held) => {
-                    tally.count(soft.target, |counts| counts.removed += u64::from(held));
-                    if held {
-                        self.refills.push(Refill { target: soft.target, key: soft.key });
-                    }
-                }
-                Err(error) => {
-                    trouble.met(error);
-                    self.softs.push(soft);
-                }
-            }
-        }
+        let Softened { left, refills } = soft::soften(std::mem::take(&mut self.softs), tools, tally, trouble).await;
+        self.softs = left;
+        let room = WAITING.saturating_sub(self.refills.len());
+        self.refills.extend(refills.into_iter().take(room));
     }
 
-    /// Page by page: what a page names is gone before the next is asked for, so that nothing piles up here.
+    /// Page by page: what a page names is tried before the next is asked for, and where too much of it is left the next
+    /// attempt goes on from there, so that nothing piles up here.
     async fn read_tags(&mut self, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         for mut reading in std::mem::take(&mut self.tags) {
             let ended = loop {
@@ -292,19 +271,27 @@ impl Todo {
                         let pieces = pieces.collect();
                         self.erase_members(pieces, tools, tally, trouble).await;
                         self.soften(tools, tally, trouble).await;
-                        match page.next {
-                            Some(next) => reading.place = next,
-                            None => break Ok(()),
+                        if self.weeds.len() >= WEEDS {
+                            weed::weed(tools, std::mem::take(&mut self.weeds), self.nonce).await;
+                        }
+                        let Some(next) = page.next else { break Read::Whole };
+                        reading.place = next;
+                        // All that is left is trouble that was noted.
+                        if self.primaries.len() + self.aliases.len() + self.softs.len() > LEFT {
+                            break Read::Paused;
                         }
                     }
-                    Err(error) => break Err(error),
+                    Err(error) => {
+                        trouble.met(error);
+                        // A cursor means nothing to another server: this shard is read from its beginning.
+                        reading.place.cursor = 0;
+                        break Read::Paused;
+                    }
                 }
             };
-            if let Err(error) = ended {
-                trouble.met(error);
-                // A cursor means nothing to another server: this shard is read from its beginning.
-                reading.place.cursor = 0;
-                self.tags.push(reading);
+            match ended {
+                Read::Whole => {}
+                Read::Paused => self.tags.push(reading),
             }
         }
     }
@@ -319,11 +306,11 @@ impl Todo {
         };
         let entity = found.entity;
         if let (Mode::Soft, Some(grace)) = (self.mode, rules::grace(entity)) {
-            self.softs.push(Soft { target: reading.target, key, grace, tries: 0 });
+            let erasure = Erasure { key, has_index: true, mark: rules::mark(entity, None, None) };
+            self.softs.push(Soft { target: reading.target, erasure, grace, named: Vec::new(), tries: 0 });
             return None;
         }
-        let has_index = !entity.aliases().is_empty();
-        let erasure = Erasure { key, has_index, mark: rules::mark(entity, self.nonce, None) };
+        let erasure = Erasure { key, has_index: true, mark: rules::mark(entity, Some(self.nonce), None) };
         Some(Piece { is_shared: rules::is_shared(entity), ..Piece::new(reading.target, erasure) })
     }
 }
@@ -409,38 +396,4 @@ async fn erase(pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut T
         }
     }
     went
-}
-
-impl Trouble {
-    fn met(&mut self, error: StoreError) {
-        self.note(match error {
-            StoreError::Refused(Refusal::Moved) => Cause::Topology,
-            StoreError::Unreachable
-            | StoreError::Timeout
-            | StoreError::Overloaded
-            | StoreError::Refused(
-                Refusal::NotServing
-                | Refusal::OutOfMemory
-                | Refusal::NotAllowed
-                | Refusal::BadCredentials
-                | Refusal::NoFunctions
-                | Refusal::WrongType
-                | Refusal::Other,
-            ) => Cause::NodeUnavailable,
-        });
-    }
-
-    /// Of two causes the one that says more: a node that is away, then slots that move, then replicas.
-    fn note(&mut self, cause: Cause) {
-        let rank = |cause: Cause| match cause {
-            Cause::NodeUnavailable => 4,
-            Cause::Topology => 3,
-            Cause::ReplicasLate => 2,
-            Cause::Sweep => 1,
-            Cause::Deadline => 0,
-        };
-        if self.0.is_none_or(|known| rank(known) < rank(cause)) {
-            self.0 = Some(cause);
-        }
-    }
 }

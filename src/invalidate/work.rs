@@ -11,30 +11,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::domain::backoff::Backoff;
-use crate::domain::journal::Standing;
-use crate::domain::key::{Key, SLOTS};
+use crate::domain::journal::{JobId, Standing};
+use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
 use crate::domain::store::Confirmed;
 use crate::domain::trace::TraceContext;
-use crate::fill::gate::Gate;
 use crate::invalidate::board::{Board, Place};
 use crate::invalidate::intent::{Intent, Sweep};
 use crate::invalidate::jobs::JobState;
+use crate::invalidate::line::{Line, Waiting};
 use crate::invalidate::note::Noted;
 use crate::invalidate::record::{Books, Promise, Record};
-use crate::invalidate::refill::Refiller;
+use crate::invalidate::refill::{Refill, Refiller};
 use crate::invalidate::request::{Cause, Mode};
 use crate::invalidate::resolve::Given;
+use crate::invalidate::shut::Shut;
 use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
-use crate::invalidate::todo::{Refill, Todo};
+use crate::invalidate::todo::Todo;
 use crate::invalidate::tools::Tools;
-use crate::invalidate::{Report, sweep, weed};
+use crate::invalidate::{Report, fleet, sweep, weed};
 
 /// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
 /// asked more often than it is looked for anyway.
@@ -43,11 +44,15 @@ const TRIES: Backoff = match Backoff::new(Duration::from_millis(100), Duration::
     Err(_) => panic!("the first wait is the shorter one"),
 };
 /// Invalidations worked on after their answer. Of what finds no place the journal's share is left to whoever looks after
-/// it.
+/// it, and the spool's waits there for its turn.
 const BACKLOG: usize = 4_096;
 /// A given value is no longer tried so long before its mark would end, that of the slowest try included: the marks of
 /// newer invalidations, which it has to be held against, were left after its own call and so outlive this.
 const MARGIN: Duration = Duration::from_secs(60);
+/// What stands in the spool gives way to those who wait there when it was tried so often: after some ten seconds.
+const GIVES_WAY_AFTER: u32 = 7;
+/// Sweeps at once. They share what may be taken of a primary, and one that crawls would look as if nobody was at it.
+const SWEEPS: usize = 8;
 /// Between notes on a sweep.
 const NOTES: Duration = Duration::from_secs(1);
 
@@ -65,6 +70,8 @@ pub struct Work {
     pub begun: Instant,
     /// When waiting for the journal leaves too little time for anything else; none where nobody waits for an answer.
     pub patience: Option<Instant>,
+    /// How often somebody else has tried it.
+    pub tried: u32,
     /// How far somebody else was with its sweep.
     pub resume: Option<Progress>,
 }
@@ -91,8 +98,13 @@ pub struct Worker {
     pub board: Board,
     pub refiller: Refiller,
     pub report: Report,
+    pub line: Line,
     backlog: Arc<Semaphore>,
+    sweeps: Arc<Semaphore>,
 }
+
+/// A place among those that are worked on after their answer.
+pub type Turn = OwnedSemaphorePermit;
 
 /// Work that is left after the first try.
 struct Rest {
@@ -103,12 +115,7 @@ struct Rest {
     is_promised: Arc<AtomicBool>,
     /// Fills are held up until the keys are gone.
     shut: Option<Shut>,
-}
-
-/// Slots in which no fill begins until this is dropped: it would be work for nothing.
-pub struct Shut {
-    gate: Gate,
-    slots: Vec<u16>,
+    turn: Option<Turn>,
 }
 
 impl Work {
@@ -116,7 +123,18 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, begun: Instant::now(), patience: None, resume: None }
+        Self {
+            intent,
+            todo,
+            givens,
+            reloaded,
+            tally,
+            trace,
+            begun: Instant::now(),
+            patience: None,
+            tried: 0,
+            resume: None,
+        }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
@@ -164,8 +182,9 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        let (report, backlog): (Report, _) = (Arc::new(|_cleared| {}), Arc::new(Semaphore::new(BACKLOG)));
-        Self { tools, books, board: Board::default(), refiller, report, backlog }
+        let report: Report = Arc::new(|_cleared| {});
+        let [backlog, sweeps] = [BACKLOG, SWEEPS].map(|most| Arc::new(Semaphore::new(most)));
+        Self { tools, books, board: Board::default(), refiller, report, line: Line::new(), backlog, sweeps }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
@@ -181,7 +200,7 @@ impl Worker {
         // M10 writes the intent when there is nothing left to repeat.
         let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
         let first = self.books.record(nonce, &intent, work.patience).await;
-        let place = self.post(&first, &work.intent);
+        let place = self.post(&first, &work);
         if let Some(promise) = first.promise() {
             stage.send_replace(Stage::Recorded(promise));
         }
@@ -189,25 +208,44 @@ impl Worker {
             true => (early, first),
             false => join(work.attempt(&self.tools), self.books.record_again(first.clone(), &intent)).await,
         };
-        let place = place.or_else(|| self.post(&record, &work.intent));
+        let place = place.or_else(|| self.post(&record, &work));
         let cause = left.or_else(|| work.intent.sweep.is_some().then_some(Cause::Sweep));
         stage.send_replace(match (cause, record.promise()) {
+            // What apps may bring back is owed, and nobody would know of it if this process ended.
+            (None, None) if work.todo.has_weeds() => Stage::Lost(Cause::NodeUnavailable),
             (None, _) => Stage::Done,
             (Some(cause), Some(promise)) => Stage::Pending(promise, cause),
             (Some(cause), None) => Stage::Lost(cause),
         });
         drop(turn);
-        let rest = Rest { work, record, place, is_promised: promised, shut: None };
+        let rest = Rest { work, record, place, is_promised: promised, shut: None, turn: None };
         self.see_through(rest, left).await;
     }
 
-    /// An intent that somebody else recorded, or this pod before it was restarted.
-    pub async fn take_up(&self, work: Work, record: Record, shut: Option<Shut>) {
-        let Some(place) = self.post(&record, &work.intent) else { return };
+    /// An intent that somebody else recorded. The turn is for its first try.
+    pub async fn take_over(&self, work: Work, id: JobId, turn: impl Send) {
+        let record = Record::Fleet(id);
+        let Some(place) = self.post(&record, &work) else { return };
         let is_promised = Arc::new(AtomicBool::new(true));
-        let mut rest = Rest { work, record, place: Some(place), is_promised, shut };
+        let mut rest = Rest { work, record, place: Some(place), is_promised, shut: None, turn: None };
+        let left = rest.work.attempt(&self.tools).await;
+        drop(turn);
+        self.see_through(rest, left).await;
+    }
+
+    /// An intent of this pod's spool whose turn has come.
+    pub async fn take_up_own(&self, work: Work, Waiting { id, also, shut }: Waiting, turn: Turn) {
+        let record = Record::Pod { id, also };
+        let place = self.post(&record, &work);
+        let is_promised = Arc::new(AtomicBool::new(true));
+        let mut rest = Rest { work, record, place, is_promised, shut: Some(shut), turn: Some(turn) };
         let left = rest.work.attempt(&self.tools).await;
         self.see_through(rest, left).await;
+    }
+
+    /// None when the process ends.
+    pub async fn turn(&self) -> Option<Turn> {
+        self.backlog.clone().acquire_owned().await.ok()
     }
 
     /// What nobody asked for: keys that an upheaval may have brought back.
@@ -218,17 +256,17 @@ impl Worker {
         let work = Work { todo, ..Work::new(intent, trace) };
         let is_promised = Arc::new(AtomicBool::new(false));
         let record = Record::Memory { also: None };
-        let mut rest = Rest { work, record, place: None, is_promised, shut: None };
+        let mut rest = Rest { work, record, place: None, is_promised, shut: None, turn: None };
         let left = rest.work.attempt(&self.tools).await;
         self.see_through(rest, left).await;
     }
 
-    fn post(&self, record: &Record, intent: &Intent) -> Option<Place> {
+    fn post(&self, record: &Record, work: &Work) -> Option<Place> {
         let Promise { job, durability } = record.promise()?;
-        let mut noted = Noted::queued(intent);
+        let mut noted = Noted::queued(&work.intent);
         noted.state = JobState::Running;
         noted.holder = self.tools.config.pod.clone();
-        noted.attempts = 1;
+        noted.attempts = work.tried + 1;
         noted.updated = self.tools.means.clock.wall();
         self.board.post(job, durability, noted)
     }
@@ -237,13 +275,16 @@ impl Worker {
     async fn see_through(&self, mut rest: Rest, left: Option<Cause>) {
         let has_more = left.is_some() || rest.work.intent.sweep.is_some() || rest.work.todo.has_weeds();
         if has_more {
-            let Ok(_place) = self.backlog.clone().try_acquire_owned() else {
-                return self.abandon(&rest);
-            };
+            rest.turn = rest.turn.take().or_else(|| self.backlog.clone().try_acquire_owned().ok());
+            if rest.turn.is_none() {
+                return self.put_off(rest);
+            }
             let _counted = self.tools.means.metrics.work_goes_on();
-            if let Ended::Stopped = self.go_on(&mut rest, left).await {
+            match self.go_on(&mut rest, left).await {
+                Ended::Done | Ended::Elsewhere => {}
                 // What is recorded is found by others, or by this pod when it is back.
-                return;
+                Ended::Stopped => return,
+                Ended::GaveWay => return self.put_off(rest),
             }
         } else {
             self.refill(&mut rest);
@@ -259,11 +300,9 @@ impl Worker {
         if is_pods_own && left.is_some() && rest.shut.is_none() {
             rest.shut = Some(Shut::of(&self.tools, &rest.work.intent));
         }
-        let ended = self.until_gone(rest, left).await;
-        rest.shut = None;
-        match ended {
-            Ended::Done => {}
-            Ended::Elsewhere | Ended::Stopped => return ended,
+        match self.until_gone(rest, left).await {
+            Ended::Done => rest.shut = None,
+            ended @ (Ended::Elsewhere | Ended::Stopped | Ended::GaveWay) => return ended,
         }
         self.refill(rest);
         let weeding = weed::weed(&self.tools, rest.work.todo.weeds(), rest.work.intent.nonce());
@@ -295,6 +334,9 @@ impl Worker {
             if self.is_finished_elsewhere(&rest.record).await {
                 return Ended::Elsewhere;
             }
+            if tries >= GIVES_WAY_AFTER && matches!(rest.record, Record::Pod { .. }) && !self.line.is_empty() {
+                return Ended::GaveWay;
+            }
             tries += 1;
             left = rest.work.attempt(&self.tools).await;
             let counts = rest.work.tally.total();
@@ -324,14 +366,19 @@ impl Worker {
         let Some(Sweep { target, spec }) = &rest.work.intent.sweep else { return Ended::Done };
         let (refiller, tally) = (self.refiller.clone(), rest.work.tally.clone());
         let (target, mode, trace) = (*target, spec.mode, rest.work.trace);
-        let tools = self.tools.for_sweeps(Arc::new(move |keys: Vec<Key>| {
-            let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
-            refiller.queue(refills, mode, trace, &tally);
-        }));
+        let claim_life = fleet::longest_claim(&self.tools).await;
+        let tools = self.tools.for_sweeps(
+            claim_life,
+            Arc::new(move |keys: Vec<Key>| {
+                let refills = keys.into_iter().map(|key| Refill { target, key }).collect();
+                refiller.queue(refills, mode, trace, &tally);
+            }),
+        );
         let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);
             let report = |progress| drop(reported.send_replace(progress));
+            let _turn = self.turn_to_sweep(rest).await;
             let ended = tokio::select! {
                 biased;
                 ended = sweep::run(&tools, spec, resume, report) => ended,
@@ -350,6 +397,17 @@ impl Worker {
             }
         }
         Ended::Done
+    }
+
+    /// Waits, and shows meanwhile that somebody is at it.
+    async fn turn_to_sweep(&self, rest: &Rest) -> Option<SemaphorePermit<'_>> {
+        let mut turn = std::pin::pin!(self.sweeps.acquire());
+        loop {
+            if let Ok(turn) = timeout(sweep::SIGN_OF_LIFE, turn.as_mut()).await {
+                return turn.ok();
+            }
+            self.note(rest, |_, _| {}).await;
+        }
     }
 
     /// Only what has changed: a sweep that is stuck here must look as if nobody was at it.
@@ -386,7 +444,7 @@ impl Worker {
 
     async fn finish(&self, mut rest: Rest) {
         (self.report)(rest.work.todo.cleared());
-        let Rest { work, record, place, is_promised, shut: _ } = rest;
+        let Rest { work, record, place, is_promised, shut: _, turn: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();
         let Some(place) = place else { return self.books.finish(&record, None).await };
@@ -404,30 +462,19 @@ impl Worker {
         }
     }
 
-    fn abandon(&self, rest: &Rest) {
-        match &rest.record {
+    /// To another time, or to others. What waits in the spool begins anew from what stands there.
+    fn put_off(&self, Rest { work, record, shut, .. }: Rest) {
+        match record {
             Record::Fleet(_) => tracing::warn!("too much is left to do here: an invalidation is left to the fleet"),
-            Record::Pod { .. } => tracing::error!("too much is left to do here: an invalidation waits for a restart"),
+            Record::Pod { id, also } => {
+                let shut = shut.unwrap_or_else(|| Shut::of(&self.tools, &work.intent));
+                self.line.join(Waiting { id, also, shut });
+            }
             Record::Memory { .. } => {
                 self.tools.means.metrics.work_abandoned();
                 tracing::error!("an invalidation could be neither finished nor kept, as its caller was told");
             }
         }
-    }
-}
-
-impl Shut {
-    pub fn of(tools: &Tools, intent: &Intent) -> Self {
-        let gate = tools.hands.filler.gate().clone();
-        let slots = intent.slots().unwrap_or_else(|| (0..SLOTS).collect());
-        gate.hold(&slots);
-        Self { gate, slots }
-    }
-}
-
-impl Drop for Shut {
-    fn drop(&mut self) {
-        self.gate.release(&self.slots);
     }
 }
 
@@ -438,4 +485,6 @@ enum Ended {
     Elsewhere,
     /// The process is stopping.
     Stopped,
+    /// Others wait in the spool who may be luckier.
+    GaveWay,
 }

@@ -112,14 +112,21 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn due<'a>(&'a self, _part: u8, older_than: Duration, limit: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
+    fn due<'a>(
+        &'a self,
+        _part: u8,
+        after: Option<&'a JobId>,
+        older_than: Duration,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
+        let first = after.and_then(number).map_or(0, |number| number + 1);
         self.step(move |inner, now| {
             let due = |(number, (since, intent)): (&u64, &(Instant, Bytes))| {
                 let age = now - *since;
                 let id = JobId::new(format!("0-{number}")).filter(|_| age > older_than)?;
                 Some(Due { id, intent: intent.clone(), age })
             };
-            Ok(inner.intents.iter().filter_map(due).take(usize::from(limit)).collect())
+            Ok(inner.intents.range(first..).filter_map(due).take(usize::from(limit)).collect())
         })
     }
 
@@ -163,7 +170,7 @@ mod tests {
         let (first, second) = (record(&journal, "1").await, record(&journal, "2").await);
         tokio::time::advance(Duration::from_secs(3)).await;
         record(&journal, "3").await;
-        let due = async |limit| journal.due(0, Duration::from_secs(2), limit).await.expect("memory answers");
+        let due = async |limit| journal.due(0, None, Duration::from_secs(2), limit).await.expect("memory answers");
         let ids: Vec<JobId> = due(9).await.into_iter().map(|due| due.id).collect();
         assert_eq!(ids, [first, second]);
         assert_eq!(due(1).await.len(), 1);

@@ -15,8 +15,8 @@ use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
 use crate::domain::removal::{
-    Erased, Erasure, Gone, Mark, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, TagPage, TagPlace,
-    Upheaval,
+    Erased, Erasure, Gone, Mark, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage,
+    TagPlace, Upheaval,
 };
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
@@ -36,19 +36,20 @@ impl Removal for MemoryStore {
         ready(replace(&mut self.shelf(), replacement, Instant::now())).boxed()
     }
 
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>> {
         let now = Instant::now();
         let mut shelf = self.shelf();
-        if shelf.guard(key, now).is_some() {
+        let gone = removed(&mut shelf, erasure, now, |shelf, key| {
             shelf.clear_guard(key);
-        }
-        ready(Ok(shelf.shorten(key, grace, now))).boxed()
+            shelf.shorten(key, grace, now)
+        });
+        ready(Ok(Softened { gone, confirmation: Confirmation::given() })).boxed()
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {
         let now = Instant::now();
         let mut shelf = self.shelf();
-        let is_newest = shelf.tombstone(key, now).is_some_and(|tombstone| tombstone.nonce == mark);
+        let is_newest = shelf.tombstone(key, now).is_some_and(|tombstone| tombstone.nonce == Some(mark));
         let weeded = is_newest && shelf.writer(key, now) == Some(Writer::App);
         if weeded {
             shelf.clear_value(key);
@@ -63,8 +64,7 @@ impl Removal for MemoryStore {
 
     fn bury<'a>(&'a self, subject: Pseudonym, life: Duration) -> BoxFuture<'a, Result<Confirmation, StoreError>> {
         let now = Instant::now();
-        let nonce = self.random.nonce();
-        let tombstone = Tombstone { nonce, floor: None, is_open: false, since: now, ends: now + life };
+        let tombstone = Tombstone { nonce: None, floor: None, is_open: false, since: now, ends: now + life };
         if let Some(grave) = grave(&Tag::Subject(subject)) {
             self.shelf().set_tombstone(&grave, tombstone);
         }
@@ -90,13 +90,18 @@ impl Removal for MemoryStore {
 }
 
 fn erase(shelf: &mut Shelf, erasure: &Erasure, now: Instant) -> Gone {
+    removed(shelf, erasure, now, |shelf, key| shelf.remove(key, now))
+}
+
+/// `remove` answers whether there was a value; the claim goes with it.
+fn removed(shelf: &mut Shelf, erasure: &Erasure, now: Instant, remove: impl Fn(&mut Shelf, &Key) -> bool) -> Gone {
     let Erasure { key, has_index, mark } = erasure;
     if let Some(mark) = mark {
         let before = shelf.tombstone(key, now);
         shelf.set_tombstone(key, Tombstone::after(before, *mark, now));
     }
     let fenced = shelf.guard(key, now).is_some();
-    let held = shelf.remove(key, now);
+    let held = remove(shelf, key);
     let aliases = if *has_index { shelf.aliases(key, now) } else { Vec::new() };
     Gone { held, fenced, aliases }
 }
@@ -108,7 +113,7 @@ fn replace(shelf: &mut Shelf, replacement: Replacement<'_>, now: Instant) -> Res
     if before.is_some_and(|before| !before.believes(version)) {
         return Ok(Replaced::Superseded(Confirmation::given()));
     }
-    let mark = Mark { nonce: mark, life, floor: Some(version) };
+    let mark = Mark { nonce: Some(mark), life, floor: Some(version) };
     shelf.set_tombstone(key, Tombstone::after(before, mark, now));
     match shelf.set_value(key, value, Some(ttl), Writer::Hydrant, now) {
         Ok(()) => Ok(Replaced::Written(Confirmation::given())),

@@ -16,7 +16,8 @@ pub const GROUP: &str = "memory";
 
 #[derive(Clone, Copy, Debug)]
 pub struct Tombstone {
-    pub nonce: Nonce,
+    /// Of the newest invalidation that weeds.
+    pub nonce: Option<Nonce>,
     pub floor: Option<Version>,
     /// Some invalidation since then named no version.
     pub is_open: bool,
@@ -25,11 +26,11 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// The newest invalidation counts; the highest floor stands as long as any.
+    /// The newest invalidation counts, of those that weed the newest; the highest floor stands as long as any.
     pub fn after(before: Option<Self>, mark: Mark, now: Instant) -> Self {
         let Mark { nonce, life, floor } = mark;
         Self {
-            nonce,
+            nonce: nonce.or(before.and_then(|before| before.nonce)),
             floor: floor.max(before.and_then(|before| before.floor)),
             is_open: floor.is_none() || before.is_some_and(|before| before.is_open),
             since: now,

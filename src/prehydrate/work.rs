@@ -157,7 +157,7 @@ impl Prehydrate {
     }
 
     fn job(&self, settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {
-        let renew_below = member.entity.ttl().renew_below();
+        let renew_below = member.entity.renew_below();
         let mode = match login.freshness {
             Freshness::Keep => ClaimMode::Miss { renew_below },
             Freshness::Refresh => ClaimMode::Refresh,

@@ -110,11 +110,11 @@ fn read(erasure: &Erasure, mut replies: Vec<Value>) -> Result<Gone, StoreError> 
     Ok(Gone { held: held > 0, fenced: gone > held, aliases })
 }
 
-fn index(key: &Key) -> Request {
+pub fn index(key: &Key) -> Request {
     Request::one(&[b"ZRANGE", &key.sibling(Sibling::Index), b"0", b"-1"])
 }
 
-fn count(reply: &Value) -> Result<i64, StoreError> {
+pub fn count(reply: &Value) -> Result<i64, StoreError> {
     match reply {
         Value::Int(count) => Ok(*count),
         _ => Err(StoreError::Refused(Refusal::Other)),
@@ -122,7 +122,7 @@ fn count(reply: &Value) -> Result<i64, StoreError> {
 }
 
 /// What no key can be was not put there by us.
-fn aliases(reply: Value) -> Result<Vec<Key>, StoreError> {
+pub fn aliases(reply: Value) -> Result<Vec<Key>, StoreError> {
     let Value::Array(members) = reply else { return Err(StoreError::Refused(Refusal::Other)) };
     let key = |member| match member {
         Value::BulkString(bytes) => Key::new(bytes).ok(),

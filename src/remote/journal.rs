@@ -229,11 +229,23 @@ impl Journal for RemoteJournal {
         .boxed()
     }
 
-    fn due<'a>(&'a self, part: u8, older_than: Duration, limit: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
+    fn due<'a>(
+        &'a self,
+        part: u8,
+        after: Option<&'a JobId>,
+        older_than: Duration,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
         async move {
             let Part { intents, .. } = self.part(part)?;
             let count = Decimal::new(u64::from(limit.clamp(1, READ_AT_ONCE)));
-            let read = Request::one(&[b"XRANGE", intents.as_bytes(), b"-", b"+", b"COUNT", count.as_bytes()]);
+            let from = match after {
+                // After it, not with it.
+                Some(after) => format!("({}", Entry::parse(after)?.id),
+                None => "-".to_owned(),
+            };
+            let read =
+                Request::one(&[b"XRANGE", intents.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
             let ([time, found], _) = self.both(intents, [Request::one(&[b"TIME"]), read]).await?;
             let now = server_time(&accepted(time)?).ok_or(StoreError::Refused(Refusal::Other))?;
             let aged = entries(accepted(found)?)?.into_iter().filter_map(|(id, intent)| {

@@ -45,6 +45,7 @@ pub mod request;
 pub mod rights;
 pub mod route;
 pub mod scan;
+pub mod soften;
 pub mod store;
 pub mod topology;
 pub mod upheaval;

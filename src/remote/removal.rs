@@ -15,7 +15,7 @@ use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
 use crate::domain::removal::{
-    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, TagPage, TagPlace, Upheaval,
+    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage, TagPlace, Upheaval,
 };
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
@@ -54,25 +54,8 @@ impl Removal for Remote {
         .boxed()
     }
 
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        async move {
-            let ask = |command: Request| async move { self.follow(Op::Soften, key.slot(), &command).await };
-            ask(Request::one(&[b"DEL", &key.sibling(Sibling::Guard)])).await?;
-            let (Value::Int(left), _) = ask(Request::one(&[b"PTTL", key.as_bytes()])).await? else {
-                return Err(StoreError::Refused(Refusal::Other));
-            };
-            match u64::try_from(left) {
-                Err(_) if left == -2 => Ok(false),
-                Ok(left) if Duration::from_millis(left) <= grace => Ok(true),
-                // A fill that writes in between gets its value shortened, which does no harm.
-                Ok(_) | Err(_) => {
-                    let grace = Decimal::millis(grace);
-                    let shorten = Request::one(&[b"PEXPIRE", key.as_bytes(), grace.as_bytes()]);
-                    ask(shorten).await.map(|(reply, _)| reply == Value::Int(1))
-                }
-            }
-        }
-        .boxed()
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>> {
+        self.soften_by_steps(erasure, grace).boxed()
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {

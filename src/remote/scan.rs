@@ -20,12 +20,12 @@ use crate::remote::store::Remote;
 /// Places looked at in one step, whatever was asked for: about a quarter of a millisecond of the server's time.
 const COUNT: u32 = 500;
 
-/// Who owns slots, reached or not. Slots without an owner are one that cannot be reached: what stands there may return.
 /// Members taken out of a sorted set at a time: a quarter of a millisecond.
 const TRIMMED: &[u8] = b"500";
 /// A fill may be slower than its clock; the same as when a registration trims.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// Who owns slots, reached or not. Slots without an owner are one that cannot be reached: what stands there may return.
 pub fn primaries(remote: &Remote) -> Vec<Primary> {
     let (owners, is_whole) = remote.topology.owners();
     let mut primaries: Vec<Primary> = owners

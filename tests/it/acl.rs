@@ -168,7 +168,7 @@ async fn the_journal_works(rig: &Rig) {
     for _ in 0..2 {
         assert_eq!(journal.hold(3, nonce, Duration::from_secs(10)).await, Ok(Hold::Held));
     }
-    journal.due(3, Duration::ZERO, 10).await.expect("read");
+    journal.due(3, None, Duration::ZERO, 10).await.expect("read");
     assert!(journal.backlog().await.iter().all(Result::is_ok));
 }
 

@@ -138,7 +138,7 @@ impl World {
 }
 
 fn mark(floor: Option<Version>, life: u64) -> Mark {
-    Mark { nonce: Random::from_seed(9).nonce(), life: Duration::from_secs(life), floor }
+    Mark { nonce: Some(Random::from_seed(9).nonce()), life: Duration::from_secs(life), floor }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::join;
 use hydrant::domain::declared_version::DeclaredVersion;
 use hydrant::domain::entity::{AliasValue, Credential, Draft, Entity, Load};
 use hydrant::domain::error::{Error, Kind};
@@ -12,7 +13,7 @@ use hydrant::domain::outcome::Outcome;
 use hydrant::domain::projection::paths::Place;
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::pseudonym::Pseudonym;
-use hydrant::domain::subject::Subject;
+use hydrant::domain::subject::{Fact, Subject};
 use hydrant::domain::template::{Params, Template};
 use hydrant::invalidate::jobs::{Detail, JobState};
 use hydrant::invalidate::request::{
@@ -59,6 +60,16 @@ async fn a_member_goes_with_every_key_that_leads_to_it() {
     assert_eq!(redis.backlog().await, 0);
     assert_eq!(sidecar.metric(r#"hydrant_invalidate_calls_total{mode="remove",outcome="done"}"#), 1);
     assert_eq!(sidecar.metric("hydrant_invalidate_keys_removed_total"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn aliases_that_are_declared_elsewhere_go_as_well() {
+    let redis = Redis::new();
+    let newer = Sidecar::new(&redis, 1, vec![user()], None);
+    let older = Sidecar::new(&redis, 2, vec![draft("user")], None);
+    assert_eq!(newer.fill("user", "7", BODY).await, Outcome::Filled);
+    is_done(&older.call(Mode::Remove, vec![Target::Member(member("user", "7"))]).await.expect("done"));
+    assert_eq!(redis.value("user:email:a@b.c").await, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,6 +265,47 @@ async fn a_refresh_loads_again_what_was_cached() {
     let paths: Vec<String> = sidecar.source.calls().into_iter().map(|call| call.path).collect();
     assert_eq!(paths, ["/user/7", "/user/7"], "what was not cached is not loaded");
     assert_eq!(sidecar.metric(r#"hydrant_invalidate_refills_total{outcome="filled"}"#), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_no_claim_of_what_is_loaded_again() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![draft("user")], None);
+    for key in ["user:7", "user:8"] {
+        redis.put(key, "old");
+    }
+    sidecar.source.found("/user/7", "1");
+    sidecar.source.shut_gate();
+    is_done(&sidecar.call(Mode::Refresh, vec![keys(&["user:7"])]).await.expect("done"));
+    until("a fetch", async || !sidecar.source.calls().is_empty()).await;
+    let stopping = sidecar.tasks.drain(Duration::from_secs(5));
+    let opened = async {
+        sleep(Duration::from_secs(1)).await;
+        sidecar.source.open_gate();
+    };
+    assert!(join(stopping, opened).await.0, "it ends in time");
+    assert_eq!(redis.value("user:7").await.as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_logout_finds_by_its_tag_alone_is_not_loaded_again() {
+    let redis = Redis::new();
+    let own = |name, key| {
+        let load = draft(name).load.map(|load| Load { credential: Credential::Service, ..load });
+        let key = Template::for_key(key).expect("a good template");
+        Draft { key, bind: [("id".to_owned(), Fact::User)].into(), load, ..subject_draft(name) }
+    };
+    let drafts = vec![own("profile", "profile:{id}"), own("cart", "cart:{id}:{part}")];
+    let sidecar = Sidecar::new(&redis, 1, drafts, None);
+    for key in ["profile:7", "cart:7:main"] {
+        redis.put(key, "old");
+    }
+    sidecar.source.found("/profile/7", "1");
+    sidecar.source.found("/cart/7", "1");
+    let answer = sidecar.call(Mode::Refresh, vec![keys(&["profile:7", "cart:7:main"])]).await.expect("done");
+    assert_eq!((answer.counts.removed, answer.counts.refreshing), (2, 1));
+    until("it is loaded", async || redis.value("profile:7").await.is_some()).await;
+    assert_eq!(redis.value("cart:7:main").await, None, "it would be registered under a user of no tenant");
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,6 +55,20 @@ async fn a_journal_that_is_away_does_not_matter_where_everything_can_be_removed_
 }
 
 #[tokio::test(start_paused = true)]
+async fn weeding_that_is_recorded_nowhere_is_promised_to_nobody() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { writers: Writers::Shared, ..draft("cart") }], None);
+    redis.put("cart:1", "old");
+    redis.faults.now().journal = true;
+    let targets = vec![Target::Member(member("cart", "1"))];
+    let error = sidecar.call(Mode::Remove, targets).await.expect_err("a crash would lose it");
+    assert_eq!(error.kind, Kind::JournalUnavailable);
+    redis.put("cart:1", "old");
+    sleep(Duration::from_millis(60)).await;
+    until("it is weeded all the same", async || redis.value("cart:1").await.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_can_be_neither_finished_nor_recorded_is_an_error_and_is_carried_out_all_the_same() {
     let redis = Redis::new();
     let sidecar = filled(&redis).await;
@@ -258,6 +272,54 @@ async fn what_the_spool_holds_is_promised_and_survives_a_restart() {
     assert_eq!(after.fill_as_it_is("user", "7").await, Outcome::Filled);
 }
 
+/// More than is worked on at once, after a restart or without one.
+const MANY: usize = 5_000;
+
+#[tokio::test(start_paused = true)]
+async fn what_the_spool_holds_beyond_what_is_worked_on_waits_there_for_its_turn() {
+    let (redis, home) = (Redis::new(), tempfile::tempdir().expect("a directory"));
+    let before = Sidecar::new(&redis, 1, vec![user()], Some(home.path()));
+    before.invalidate.start().await.expect("an empty spool");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.journal = true;
+        wrong.keys.extend(["user:7".to_owned(), "user:8".to_owned()]);
+    }
+    let mut jobs = Vec::new();
+    for id in ["7", "8"] {
+        let mut long = request(Mode::Remove, vec![Target::Member(member("user", id))]);
+        long.until = Instant::now() + Duration::from_secs(3_600);
+        let answer = before.invalidate.run(long).await.expect("promised");
+        let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+        jobs.push(job);
+    }
+    before.tasks.drain(Duration::from_secs(1)).await;
+    drop(before);
+    let file = |name: &str| home.path().join("spool").join(format!("{name}.intent"));
+    for number in 0..MANY {
+        std::fs::copy(file(jobs[0].as_str()), file(&format!("pod-{number}"))).expect("copied");
+    }
+    // The youngest, and so the last in the line.
+    std::fs::copy(file(jobs[1].as_str()), file("pod-last")).expect("copied");
+    std::fs::remove_file(file(jobs[1].as_str())).expect("removed");
+
+    redis.put("user:8", "old");
+    redis.faults.now().keys.remove("user:8");
+    let after = Sidecar::new(&redis, 2, vec![user()], Some(home.path()));
+    after.invalidate.start().await.expect("readable");
+    let queued = after.invalidate.job("pod-last").await.expect("it was promised");
+    assert_eq!((queued.state, queued.durability), (JobState::Queued, Durability::Pod));
+    let watched = after.invalidate.watch("pod-last").await.expect("known").collect::<Vec<_>>();
+    let last = watched.await.pop().expect("a last state").expect("known");
+    assert_eq!(last.state, JobState::Succeeded, "what cannot be done gives way to what can");
+    assert_eq!(redis.value("user:8").await, None);
+
+    redis.put("user:7", "old");
+    redis.faults.now().keys.clear();
+    until("an empty spool", async || after.metric("hydrant_invalidate_spool_files") == 0).await;
+    assert_eq!(redis.value("user:7").await, None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_registers_before_the_subject_is_buried_goes_with_it() {
     let redis = Redis::new();
@@ -330,7 +392,9 @@ async fn a_sweep_after_a_restart_is_not_left_to_one_who_could_not_record_it() {
     redis.faults.now().journal = true;
     redis.tell(Upheaval::Restarted { primary: Primary { name: "one".to_owned(), run: "second".to_owned() } });
     sleep(Duration::from_secs(3)).await;
-    assert!(redis.signs.lock().expect("unpoisoned").is_empty(), "it would keep the others from it");
+    // But for how long claims live, which all of them say.
+    let signs: Vec<String> = redis.signs.lock().expect("unpoisoned").keys().map(|id| id.to_string()).collect();
+    assert_eq!(signs, ["0-0-2"], "it would keep the others from it");
 }
 
 #[tokio::test(start_paused = true)]

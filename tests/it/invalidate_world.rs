@@ -17,7 +17,7 @@ use hydrant::domain::outcome::Outcome;
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::domain::random::{Nonce, Random};
 use hydrant::domain::removal::{
-    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, TagPage, TagPlace, Upheaval,
+    Erased, Erasure, Primary, Removal, Replaced, Replacement, ScanPage, ScanStep, Softened, TagPage, TagPlace, Upheaval,
 };
 use hydrant::domain::source::Source;
 use hydrant::domain::store::{ClaimMode, Confirmation, Confirmed, Store, StoreError};
@@ -60,10 +60,17 @@ pub struct Faults(Arc<Mutex<Wrong>>);
 pub struct Wrong {
     /// The journal cannot be reached.
     pub journal: bool,
+    /// Not wrong: how many intents it has taken.
+    pub recorded: usize,
     /// What the journal has written is not confirmed.
     pub intents_short: bool,
     /// These keys cannot be removed.
     pub keys: BTreeSet<String>,
+    /// None can.
+    pub all_keys: bool,
+    /// Not wrong: a tag has pages of so many keys, and so many have been read.
+    pub page: Option<usize>,
+    pub pages: usize,
     /// These keys cannot be looked at for what an app wrote back.
     pub weeds: BTreeSet<String>,
     /// What is taken off the journal comes back with a failover.
@@ -165,7 +172,7 @@ impl Sidecar {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let hands = Hands { store, removal, journal, filler: filler.clone() };
         let means = Means { live: live.clone(), tasks: tasks.clone(), clock, random, metrics };
-        let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 8, bytes: 1 << 16 });
+        let spool = spool.map(|home| spool::Config { directory: home.join("spool"), files: 16_384, bytes: 1 << 24 });
         let config = Config {
             group: group.to_owned(),
             pod: format!("pod-{seed}"),
@@ -300,7 +307,7 @@ impl Removal for Redis {
             let (reachable, is_short) = {
                 let wrong = self.faults.now();
                 let reachable: Vec<bool> =
-                    erasures.iter().map(|erasure| !wrong.keys.contains(&erasure.key.to_string())).collect();
+                    erasures.iter().map(|e| !wrong.all_keys && !wrong.keys.contains(&e.key.to_string())).collect();
                 (reachable, wrong.erased_short)
             };
             let mut keys = Vec::new();
@@ -323,8 +330,13 @@ impl Removal for Redis {
         self.store.replace(replacement)
     }
 
-    fn soften<'a>(&'a self, key: &'a Key, grace: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.soften(key, grace)
+    fn soften<'a>(&'a self, erasure: &'a Erasure, grace: Duration) -> BoxFuture<'a, Result<Softened, StoreError>> {
+        async move {
+            let is_short = self.faults.now().erased_short;
+            let Softened { gone, confirmation } = self.store.soften(erasure, grace).await?;
+            Ok(Softened { gone, confirmation: unconfirmed(confirmation, is_short) })
+        }
+        .boxed()
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {
@@ -336,7 +348,17 @@ impl Removal for Redis {
     }
 
     fn tagged<'a>(&'a self, tag: &'a Tag, from: TagPlace) -> BoxFuture<'a, Result<TagPage, StoreError>> {
-        self.store.tagged(tag, from)
+        async move {
+            let whole = self.store.tagged(tag, from).await?;
+            let mut wrong = self.faults.now();
+            wrong.pages += 1;
+            let Some(page) = wrong.page else { return Ok(whole) };
+            let keys: Vec<Key> = whole.keys.into_iter().skip(from.cursor as usize).take(page).collect();
+            let cursor = from.cursor + page as u64;
+            let next = (keys.len() == page).then_some(TagPlace { cursor, ..from });
+            Ok(TagPage { keys, next })
+        }
+        .boxed()
     }
 
     fn bury<'a>(&'a self, subject: Pseudonym, life: Duration) -> BoxFuture<'a, Result<Confirmation, StoreError>> {
@@ -368,6 +390,7 @@ impl Journal for Redis {
                 return Err(StoreError::Unreachable);
             }
             let Recorded { id, confirmation } = self.journal.record(intent).await?;
+            self.faults.now().recorded += 1;
             self.faults.hang(Step::Recorded).await;
             let is_short = self.faults.now().intents_short;
             let faults = self.faults.clone();
@@ -421,8 +444,14 @@ impl Journal for Redis {
         self.journal.hold(part, holder, life)
     }
 
-    fn due<'a>(&'a self, part: u8, older_than: Duration, limit: u16) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
-        self.journal.due(part, older_than, limit)
+    fn due<'a>(
+        &'a self,
+        part: u8,
+        after: Option<&'a JobId>,
+        older_than: Duration,
+        limit: u16,
+    ) -> BoxFuture<'a, Result<Vec<Due>, StoreError>> {
+        self.journal.due(part, after, older_than, limit)
     }
 
     fn backlog<'a>(&'a self) -> BoxFuture<'a, Vec<Result<u64, StoreError>>> {

@@ -15,6 +15,8 @@ mod flows;
 mod invalidate;
 mod invalidate_cluster;
 mod invalidate_faults;
+mod invalidate_many;
+mod invalidate_soft;
 mod invalidate_world;
 mod listings;
 mod prediction;

@@ -223,6 +223,7 @@ async fn soft_shortens_and_loads_again() {
 
 #[tokio::test]
 async fn a_reload_removes_what_it_makes_wrong_and_nothing_else() {
+    const SWEPT: &str = "what the old configuration filled is gone, or another sidecar sees to it";
     let (server, shop) = (RedisServer::start().await, Shop::open("e").await);
     let config = shop.config(&standalone(&server), "fill: { claim_life: 1s }");
     let sidecar = Sidecar::start(&config).await;
@@ -231,7 +232,7 @@ async fn a_reload_removes_what_it_makes_wrong_and_nothing_else() {
     let narrower = config.replace("allow: [id, email, name, version]", "allow: [id, email, version]");
     sidecar.reconfigure(&narrower);
     until("what holds a name is gone", async || !keys(&server, &shop).contains(&"user:7".to_owned())).await;
-    until("the sweep has ended", async || sidecar.line("what the old configuration filled is gone").is_some()).await;
+    until("the sweep has ended", async || sidecar.line(SWEPT).is_some()).await;
     let mut left = without(&["user:7", "user:email:ada@x.org"]);
     left.push("userland".to_owned());
     assert_eq!(keys(&server, &shop), left);

@@ -110,7 +110,7 @@ async fn an_invalidation_reaches_both_sides_of_a_slot_that_moves() {
     }
 
     let floor = Version::new(7);
-    let mark = Mark { nonce: Random::from_seed(1).nonce(), life: TTL, floor };
+    let mark = Mark { nonce: Some(Random::from_seed(1).nonce()), life: TTL, floor };
     let erasures: Vec<Erasure> =
         keys.iter().map(|key| Erasure { key: key.clone(), has_index: true, mark: Some(mark) }).collect();
     let erased = store.erase(&erasures).await;

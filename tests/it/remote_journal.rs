@@ -45,17 +45,18 @@ async fn an_intent_is_found_by_another_sidecar_until_it_is_finished() {
     let part = part_of(&id);
 
     until("an intent that is old enough", async || {
-        !reader.due(part, Duration::from_millis(50), 10).await.expect("read").is_empty()
+        !reader.due(part, None, Duration::from_millis(50), 10).await.expect("read").is_empty()
     })
     .await;
-    let due = reader.due(part, Duration::ZERO, 10).await.expect("read");
+    let due = reader.due(part, None, Duration::ZERO, 10).await.expect("read");
     assert_eq!(due.len(), 1);
     assert_eq!((&due[0].id, &due[0].intent[..]), (&id, &b"remove user 7"[..]));
     assert!(due[0].age >= Duration::from_millis(50) && due[0].age < Duration::from_secs(60), "{:?}", due[0].age);
-    assert!(reader.due(part, Duration::from_secs(60), 10).await.expect("read").is_empty(), "it is young");
+    assert!(reader.due(part, Some(&due[0].id), Duration::ZERO, 10).await.expect("read").is_empty(), "none after it");
+    assert!(reader.due(part, None, Duration::from_secs(60), 10).await.expect("read").is_empty(), "it is young");
     let other = Config { group: "other".to_owned(), ..config(Mode::Standalone { address: server.address() }) };
     let other = Rig::up(other).await;
-    assert!(journal(&other, 3).due(part, Duration::ZERO, 10).await.expect("read").is_empty());
+    assert!(journal(&other, 3).due(part, None, Duration::ZERO, 10).await.expect("read").is_empty());
 
     let standing = reader.standing(&id).await.expect("read");
     assert_eq!(standing, Standing { intent: Some(Bytes::from("remove user 7")), note: None });
@@ -65,7 +66,7 @@ async fn an_intent_is_found_by_another_sidecar_until_it_is_finished() {
     reader.finish(&id, Some(note("done"))).await.expect("finished");
     let standing = writer.standing(&id).await.expect("read");
     assert_eq!(standing, Standing { intent: None, note: Some(Bytes::from("done")) });
-    assert!(reader.due(part, Duration::ZERO, 10).await.expect("read").is_empty());
+    assert!(reader.due(part, None, Duration::ZERO, 10).await.expect("read").is_empty());
     writer.finish(&id, None).await.expect("finished twice is as good");
 }
 
@@ -156,7 +157,7 @@ async fn a_journal_does_without_functions() {
     let id = record(&journal, "intent").await;
     assert_eq!(journal.hold(part_of(&id), nonce, LIFE).await, Ok(Hold::Held));
     assert_eq!(journal.hold(part_of(&id), nonce, LIFE).await, Ok(Hold::Held));
-    assert_eq!(journal.due(part_of(&id), Duration::ZERO, 1).await.map(|due| due.len()), Ok(1));
+    assert_eq!(journal.due(part_of(&id), None, Duration::ZERO, 1).await.map(|due| due.len()), Ok(1));
     assert_eq!(journal.finish(&id, None).await, Ok(()));
 }
 

@@ -24,7 +24,7 @@ async fn rig(server: &RedisServer) -> Rig {
 
 fn mark(floor: Option<u64>) -> Mark {
     let floor = floor.map(|number| Version::new(number).expect("a good version"));
-    Mark { nonce: Random::from_os().nonce(), life: Duration::from_secs(30), floor }
+    Mark { nonce: Some(Random::from_os().nonce()), life: Duration::from_secs(30), floor }
 }
 
 fn erasure(key: &Key, mark: Option<Mark>) -> Erasure {
@@ -38,7 +38,7 @@ fn replacement(key: &Key) -> Replacement<'_> {
         value: "given".into(),
         ttl: TTL,
         version: Version::new(7).expect("a good version"),
-        mark: nonce,
+        mark: nonce.expect("it weeds"),
         life,
     }
 }
@@ -159,7 +159,7 @@ async fn an_app_that_restores_what_a_fill_wrote_does_no_harm() {
     let rules = Rules { is_shared: true, ..Rules::default() };
     commit(&rig.store, &k, Write { rules, ..Write::plain("v".into(), TTL) }).await.expect("written");
     server.command(&["SET", "k", "v"]);
-    assert_eq!(rig.store.weed(&k, left.nonce).await, Ok(false));
+    assert_eq!(rig.store.weed(&k, left.nonce.expect("it weeds")).await, Ok(false));
     // Where a fill writes again and again the hashes do not pile up.
     for number in 0..80 {
         let write = Write { rules, ..Write::plain(format!("{number}").into(), TTL) };
@@ -180,14 +180,15 @@ async fn an_invalidation_goes_on_where_functions_are_missing() {
     let rig = rig(&server).await;
     let (k, missing) = (key("k"), StoreError::Refused(Refusal::NoFunctions));
     server.command(&["SET", "k", "the app's"]);
-    assert_eq!(rig.store.soften(&k, Duration::from_secs(5)).await, Ok(true));
+    let softened = rig.store.soften(&erasure(&k, Some(mark(None))), Duration::from_secs(5)).await.expect("softened");
+    assert!(softened.gone.held);
     assert!(one(rig.store.erase(&[erasure(&k, Some(mark(Some(7))))]).await).await.expect("erased").held);
     let tombstone = k.sibling(Sibling::Tombstone);
     assert_eq!(score(&server, &tombstone, b"f"), 7.0);
     assert_eq!(score(&server, &tombstone, b"l"), 30_000.0);
     assert!((1..=30).contains(&server.text(&[&b"TTL"[..], &tombstone]).parse().expect("seconds")));
     assert_eq!(rig.store.replace(replacement(&k)).await.err(), Some(missing));
-    assert_eq!(rig.store.weed(&k, mark(None).nonce).await, Err(missing));
+    assert_eq!(rig.store.weed(&k, Random::from_os().nonce()).await, Err(missing));
     rig.store.bury(Pseudonym::new("test", None, "7"), TTL).await.expect("buried");
     assert!(rig.store.tagged(&Tag::declared("colour").expect("a tag"), TagPlace::default()).await.is_ok());
 }
@@ -228,12 +229,12 @@ pub async fn everything(store: &Remote, server: &RedisServer) {
     assert!(one(store.erase(&[erasure(&k, Some(left))]).await).await.is_ok());
     assert_eq!(commit(store, &k, write()).await, Ok(2));
     assert_eq!(commit(store, &k, write()).await, Ok(2));
-    assert_eq!(store.weed(&k, left.nonce).await, Ok(false));
+    assert_eq!(store.weed(&k, left.nonce.expect("it weeds")).await, Ok(false));
     let absent = Rules { has_floor: false, ..rules };
     assert_eq!(claim(store, refresh(&k)).await.commit_absent(TTL, absent).await, Ok(Committed::Written));
     assert!(store.replace(replacement(&k)).await.is_ok());
-    assert_eq!(store.soften(&k, TTL / 2).await, Ok(true));
-    assert_eq!(store.weed(&k, left.nonce).await, Ok(false));
+    assert!(store.soften(&erasure(&k, Some(left)), TTL / 2).await.expect("softened").gone.held);
+    assert_eq!(store.weed(&k, left.nonce.expect("it weeds")).await, Ok(false));
     let tags = [Tag::Subject(subject), Tag::declared("colour").expect("a good tag")];
     store.bury(subject, TTL).await.expect("buried");
     for tag in &tags {

@@ -43,7 +43,7 @@ type Case = (&'static str, fn(Bench) -> LocalBoxFuture<'static, ()>);
 /// Long enough that no case outlives it.
 const MARKED: Duration = Duration::from_secs(30);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     ("an erasure says what was there", |b| Box::pin(an_erasure_says_what_was_there(b))),
     ("an erasure names the aliases of the commit", |b| Box::pin(an_erasure_names_the_aliases(b))),
     ("an index outlives the erasure", |b| Box::pin(an_index_outlives_the_erasure(b))),
@@ -61,9 +61,11 @@ const CASES: [Case; 22] = [
     ("an old replacement leaves the key removed", |b| Box::pin(an_old_replacement_leaves_the_key_removed(b))),
     ("no replacement after an invalidation without version", |b| Box::pin(no_replacement_without_a_floor(b))),
     ("softening only shortens", |b| Box::pin(softening_only_shortens(b))),
+    ("softening is a removal else", |b| Box::pin(softening_marks_and_reads_the_index_as_a_removal_does(b))),
     ("weeding takes what apps brought back", |b| Box::pin(weeding_takes_what_apps_brought_back(b))),
     ("weeding leaves what fills wrote", |b| Box::pin(weeding_leaves_what_fills_wrote(b))),
     ("only the newest invalidation weeds", |b| Box::pin(only_the_newest_invalidation_weeds(b))),
+    ("who does not weed leaves it to who does", |b| Box::pin(who_does_not_weed_leaves_it_to_who_does(b))),
     ("a tag names all its keys", |b| Box::pin(a_tag_names_all_its_keys(b))),
     ("a buried subject is told", |b| Box::pin(a_buried_subject_is_told(b))),
 ];
@@ -116,7 +118,7 @@ impl Bench {
     }
 
     fn mark(&self, floor: Option<u64>) -> Mark {
-        Mark { nonce: self.random.nonce(), life: MARKED, floor: floor.map(version) }
+        Mark { nonce: Some(self.random.nonce()), life: MARKED, floor: floor.map(version) }
     }
 
     /// Removes one key whose member has aliases.
@@ -366,7 +368,9 @@ async fn softening_only_shortens(bench: Bench) {
     let grace = Duration::from_secs(20);
     let held = claim(&*bench.store, refresh(long)).await;
     for (key, was_there) in [(long, true), (brief, true), (endless, true), (nothing, false)] {
-        assert_eq!(bench.store.soften(key, grace).await, Ok(was_there));
+        let erasure = Erasure { key: key.clone(), has_index: true, mark: None };
+        let softened = bench.store.soften(&erasure, grace).await.expect("softened");
+        assert_eq!((softened.gone.held, softened.confirmation.await), (was_there, Confirmed::Yes));
     }
     assert_eq!(commit(held, "fetched before", TTL).await, Ok(Committed::Fenced));
     for key in [long, endless] {
@@ -376,11 +380,22 @@ async fn softening_only_shortens(bench: Bench) {
     assert_eq!(value(&*bench.store, long).await.as_deref(), Some("v"));
 }
 
+async fn softening_marks_and_reads_the_index_as_a_removal_does(bench: Bench) {
+    let [key, alias] = &bench.keys(&["k", "alias"])[..] else { panic!() };
+    bench.land(key, Write { aliases: vec![alias.clone()], registered_for: TTL, ..plain("v") }).await;
+    let held = claim(&*bench.store, refresh(key)).await;
+    let erasure = Erasure { key: key.clone(), has_index: true, mark: Some(bench.mark(Some(7))) };
+    let gone = bench.store.soften(&erasure, LIFE).await.expect("softened").gone;
+    assert_eq!(gone, Gone { held: true, fenced: true, aliases: vec![alias.clone()] });
+    assert_eq!(commit(held, "fetched before", TTL).await, Ok(Committed::Fenced));
+    assert_eq!(bench.land_version(key, Some(6)).await, Committed::Superseded);
+}
+
 /// An invalidation of a key that apps write as well.
 async fn invalidate_shared(bench: &Bench, key: &Key) -> Nonce {
     let mark = bench.mark(None);
     bench.erase(key, Some(mark)).await;
-    mark.nonce
+    mark.nonce.expect("it weeds")
 }
 
 async fn fill_shared(bench: &Bench, key: &Key, text: &'static str) {
@@ -420,6 +435,14 @@ async fn only_the_newest_invalidation_weeds(bench: Bench) {
     assert_eq!(bench.store.weed(&key, newer).await, Ok(true));
     assert!(bench.replace(&bench.key("other"), "given", 1).await);
     assert_eq!(bench.store.weed(&bench.key("other"), newer).await, Ok(false), "what was given is not weeded");
+}
+
+async fn who_does_not_weed_leaves_it_to_who_does(bench: Bench) {
+    let key = bench.key("k");
+    let weeding = invalidate_shared(&bench, &key).await;
+    bench.erase(&key, Some(Mark { nonce: None, ..bench.mark(None) })).await;
+    (bench.app)(&key, "stale", Some(TTL));
+    assert_eq!(bench.store.weed(&key, weeding).await, Ok(true));
 }
 
 async fn a_tag_names_all_its_keys(bench: Bench) {

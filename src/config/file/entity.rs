@@ -120,7 +120,8 @@ pub enum Version {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-short" = "grace"))]
 pub struct Soft {
-    /// How long an old value may still be read. At most `ttl.base`.
+    /// How long an old value may still be read. At most `ttl.base`. A value with no more than this left counts as stale for
+    /// whoever prehydrates.
     #[serde(default = "grace")]
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub grace: Span,

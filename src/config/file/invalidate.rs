@@ -41,10 +41,11 @@ pub struct Spool {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sweep {
-    /// Keys looked at in a second, on each primary.
+    /// Places of Redis's tables looked at in a second, on each primary, by all sweeps of this sidecar together: about one
+    /// for each key that Redis holds.
     #[schemars(range(min = 100, max = 10_000_000))]
     pub scan: u32,
-    /// Keys removed in a second, on each primary: what the sources can load again as fast.
+    /// Keys removed in a second, on each primary, by all of them: what the sources can load again as fast.
     #[schemars(range(min = 10, max = 1_000_000))]
     pub remove: u32,
 }

@@ -55,6 +55,13 @@ impl Entity {
         self.tags().is_empty() && self.key().params().all(is_named)
     }
 
+    /// A value with less than this left counts as about to end, and is filled again. What lives out the grace of a soft
+    /// invalidation always does: nobody has to look for a mark to know that it is stale.
+    pub fn renew_below(&self) -> Duration {
+        let grace = self.soft().map(|grace| grace + Duration::from_millis(1));
+        self.ttl().renew_below().max(grace.unwrap_or_default())
+    }
+
     /// For how long after a change the source may answer what was before it.
     pub fn lag(&self) -> Option<Duration> {
         self.load().and_then(|load| load.lag)
@@ -172,6 +179,18 @@ mod tests {
         assert_eq!(life(Draft { version: version.clone(), ..plain() }), Some(FLOOR_STANDS));
         let ttl = Ttl::new(HOUR, 10, 20, None).expect("a good ttl");
         assert_eq!(life(Draft { version, ttl, ..plain() }), Some(HOUR.mul_f64(1.1)));
+    }
+
+    #[test]
+    fn what_lives_out_its_grace_is_about_to_end() {
+        let ttl = Ttl::new(HOUR, 10, 20, None).expect("a good ttl");
+        let below = |soft: Option<u64>| {
+            let soft = soft.map(Duration::from_secs);
+            Entity::new(Draft { ttl, soft, ..shared("x", "x:{id}") }).expect("a good entity").renew_below()
+        };
+        assert_eq!(below(None), HOUR / 5);
+        assert_eq!(below(Some(60)), HOUR / 5);
+        assert!(below(Some(1_800)) > Duration::from_secs(1_800), "also with all of the grace left");
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub fn job(job: Job) -> pb::Job {
     } = job;
     let (kind, progress) = match &detail {
         Detail::Invalidation { .. } => (pb::JobKind::Invalidation, None),
-        Detail::Sweep { scanned, rate, .. } => {
-            let progress = pb::JobProgress { done: *scanned, total: 0, failed: 0, rate: *rate };
+        Detail::Sweep { rate, .. } => {
+            let progress = pb::JobProgress { done: counts.removed, total: 0, failed: 0, rate: *rate };
             (pb::JobKind::Sweep, Some(progress))
         }
     };

@@ -11,10 +11,13 @@ use crate::domain::entity::{Alias, Entity, Member};
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::key::Key;
 use crate::domain::member_version::Version;
-use crate::domain::store::Store;
 use crate::domain::template::Params;
 use crate::fill::settings::Settings;
 use crate::invalidate::resolve::{Aim, NewValue};
+use crate::invalidate::tools::{Tools, VALUES_AT_ONCE};
+
+/// Of one call: more are several calls.
+pub const MOST: usize = 1_024;
 
 /// A member that is known by an alias only.
 pub struct Lookup {
@@ -29,17 +32,22 @@ pub struct Lookup {
     pub value: Option<NewValue>,
 }
 
-/// Finds all of them, or says which could not be found.
-pub async fn find(store: &dyn Store, settings: &Settings, lookups: Vec<Lookup>) -> Result<Vec<Aim>, Error> {
-    if lookups.is_empty() {
-        return Ok(Vec::new());
+/// Finds all of them, or says which could not be found. A few values at a time, of which only whose they are is kept: an
+/// alias may hold its member's whole value.
+pub async fn find(tools: &Tools, settings: &Settings, lookups: Vec<Lookup>) -> Result<Vec<Aim>, Error> {
+    let mut members: Vec<Option<Member>> = Vec::with_capacity(lookups.len());
+    for some in lookups.chunks(VALUES_AT_ONCE) {
+        let keys: Vec<Key> = some.iter().map(|lookup| lookup.key.clone()).collect();
+        let _room = tools.lookups.acquire_many(keys.len() as u32).await;
+        let held = tools.hands.store.read(&keys).await;
+        let held = held.map_err(|error| Error::new(Kind::StoreUnavailable, error.to_string()))?;
+        let found = some.iter().zip(held).map(|(lookup, held)| member(settings, lookup, &held?.value));
+        members.extend(found);
     }
-    let keys: Vec<Key> = lookups.iter().map(|lookup| lookup.key.clone()).collect();
-    let held = store.read(&keys).await.map_err(|error| Error::new(Kind::StoreUnavailable, error.to_string()))?;
     let mut aims = Vec::new();
     let mut unknown = Vec::new();
-    for (lookup, held) in lookups.into_iter().zip(held) {
-        match held.and_then(|held| member(settings, &lookup, &held.value)) {
+    for (lookup, member) in lookups.into_iter().zip(members) {
+        match member {
             Some(member) => {
                 let Lookup { target, key, mut named, floor, value, .. } = lookup;
                 // Whatever the index says of it.

@@ -99,10 +99,14 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     if request.targets.is_empty() {
         aims.wrong("targets", "is empty: name what has changed");
     }
+    if aims.lookups.len() > lookup::MOST {
+        let most = lookup::MOST;
+        aims.wrong("targets", format!("name more than {most} members by an alias alone: make several calls"));
+    }
     if !aims.mistakes.is_empty() {
         return Err(refuse(aims.mistakes));
     }
-    let found = lookup::find(tools.hands.store.as_ref(), &settings, std::mem::take(&mut aims.lookups)).await?;
+    let found = lookup::find(tools, &settings, std::mem::take(&mut aims.lookups)).await?;
     aims.members.extend(found);
     let foreign = aims.members.iter().filter(|aim| aim.value.as_ref().is_some_and(|value| !value.is_of(&aim.member)));
     let foreign: Vec<String> = foreign.map(|aim| format!("targets[{}].member.replacement.value", aim.target)).collect();
@@ -121,10 +125,8 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     let mut resolved = Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
     resolved.take(tools, members, own);
     resolved.intent.tags = tags;
-    resolved.intent.sweep = sweep.map(|Sweep { target, spec }| {
-        let requested = resolved.intent.requested;
-        Sweep { target, spec: sweep::Spec { mode: request.mode, requested, ..spec } }
-    });
+    resolved.intent.sweep =
+        sweep.map(|Sweep { target, spec }| Sweep { target, spec: sweep::Spec { mode: request.mode, ..spec } });
     resolved.seal()
 }
 
@@ -154,12 +156,12 @@ impl Resolved {
                 self.intent.items.push(Item {
                     target,
                     key: text.clone(),
-                    has_index: !entity.aliases().is_empty(),
+                    has_index: true,
                     is_shared: rules::is_shared(&entity),
                     grace: rules::grace(&entity).map(|grace| grace.as_millis() as u64),
                     ..Item::default()
                 });
-                marks.push(rules::mark(&entity, self.intent.nonce(), None));
+                marks.push(rules::mark(&entity, None, None));
                 marks.len() - 1
             });
             let item = &mut self.intent.items[at];

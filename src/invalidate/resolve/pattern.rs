@@ -21,7 +21,7 @@ pub enum PatternError {
     BadCharacter,
 }
 
-/// The entities whose keys can match, if the pattern is anchored under a declared prefix.
+/// The entities whose keys can match, if the pattern is anchored under the declared prefix of one of them.
 pub fn owners<'a>(catalog: &'a Catalog, pattern: &str) -> Result<Vec<&'a Entity>, PatternError> {
     let literal = literal(pattern)?;
     if literal.is_empty() {
@@ -36,9 +36,9 @@ pub fn owners<'a>(catalog: &'a Catalog, pattern: &str) -> Result<Vec<&'a Entity>
     };
     let covers = |entity: &&'a Entity| prefixes(entity).any(|prefix| !prefix.is_empty() && literal.starts_with(prefix));
     let entities = || catalog.entities().map(AsRef::as_ref);
-    let owners: Vec<&Entity> = entities().filter(covers).collect();
-    if !owners.is_empty() {
-        return Ok(owners);
+    if entities().any(|entity| covers(&entity)) {
+        let can_match = |entity: &&'a Entity| covers(entity) || prefixes(entity).any(|p| p.starts_with(&literal));
+        return Ok(entities().filter(can_match).collect());
     }
     let mut longer = entities().flat_map(prefixes);
     Err(if longer.any(|prefix| prefix.starts_with(&literal)) { PatternError::TooShort } else { PatternError::Foreign })
@@ -102,6 +102,16 @@ mod tests {
         for pattern in ["user:id:*", "user:email:*@b.c", "user:id:1?", "user:id:[1-3]*", "user:id:\\*", "user:id:7"] {
             assert_eq!(owners_of(pattern), Ok(vec!["user".to_owned()]), "{pattern}");
         }
+    }
+
+    #[test]
+    fn entities_below_the_prefix_are_concerned_too() {
+        let entities = [shared("user", "user:{id}"), shared("menu", "user:menu:{id}"), shared("order", "order:{id}")];
+        let entities = entities.map(|draft| Entity::new(draft).expect("a good entity"));
+        let catalog = Catalog::new(entities.into()).expect("no clash");
+        let names: Vec<&str> =
+            owners(&catalog, "user:*").expect("anchored").iter().map(|e| e.name().as_str()).collect();
+        assert_eq!(names, ["menu", "user"]);
     }
 
     #[test]

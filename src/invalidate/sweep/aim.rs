@@ -13,11 +13,10 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::check::OWN_PREFIX;
 use crate::domain::glob;
 use crate::domain::key::{Key, Sibling};
-use crate::domain::random::Nonce;
 use crate::domain::removal::Erasure;
 use crate::domain::template::{Ids, Template};
 use crate::invalidate::rules;
-use crate::invalidate::sweep::Spec;
+use crate::invalidate::sweep::{Keys, Spec};
 
 /// What of a key was met: its value, or only something beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,22 +67,32 @@ impl<'a> Aim<'a> {
         wanted
     }
 
+    /// Whether one of its patterns can mean aliases, and not their members.
+    pub fn may_be_aliases(&self, catalog: &Catalog) -> bool {
+        let prefixes = || catalog.entities().flat_map(|entity| entity.aliases()).map(|alias| alias.key.prefix());
+        let mut literals = self.spec.patterns.iter().map(|pattern| literal(pattern));
+        literals.any(|own| prefixes().any(|prefix| own.starts_with(prefix) || prefix.starts_with(own)))
+    }
+
     /// By its pattern, by its entity as it is declared here, or as it was where the sweep was asked for; unless another
-    /// entity has the key here.
+    /// entity has the key here, where that counts.
     fn wants(&self, catalog: &Catalog, key: &Key) -> bool {
         if self.spec.patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), key.as_bytes())) {
             return true;
         }
         let Some(text) = text(key).filter(|_| !self.spec.entities.is_empty()) else { return false };
-        match catalog.find(text) {
-            Some(found) => self.spec.entities.contains(found.entity.name()),
-            None => self.templates.iter().any(|template| template.match_key(text, Ids::Plain).is_some()),
+        match (catalog.find(text), self.spec.keys) {
+            (Some(found), Keys::OfNow) => self.spec.entities.contains(found.entity.name()),
+            (Some(_), Keys::OfThen) | (None, _) => {
+                self.templates.iter().any(|template| template.match_key(text, Ids::Plain).is_some())
+            }
         }
     }
 }
 
-/// How a key is removed, as its entity says. Of what no template makes any more, everything that may be there.
-pub fn erasure(catalog: &Catalog, key: Key, nonce: Nonce) -> Erasure {
+/// How a key is removed, as its entity says. Of what no template makes any more, everything that may be there. A sweep does
+/// not weed: it comes by again.
+pub fn erasure(catalog: &Catalog, key: Key) -> Erasure {
     let found = text(&key).and_then(|text| catalog.find(text));
     match found {
         None => Erasure { key, has_index: true, mark: None },
@@ -91,8 +100,8 @@ pub fn erasure(catalog: &Catalog, key: Key, nonce: Nonce) -> Erasure {
             let (entity, is_alias) = (found.entity, found.alias.is_some());
             // A floor and a lag are a matter of the member's own key; what apps write concerns its aliases too.
             let is_marked = !is_alias || rules::is_shared(entity);
-            let mark = rules::mark(entity, nonce, None).filter(|_| is_marked);
-            Erasure { key, has_index: !is_alias && !entity.aliases().is_empty(), mark }
+            let mark = rules::mark(entity, None, None).filter(|_| is_marked);
+            Erasure { key, has_index: !is_alias, mark }
         }
     }
 }
@@ -153,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_can_mean_aliases_where_it_meets_an_alias_template() {
+        let may_be = |pattern: &str| Aim::new(&patterns(&[pattern])).may_be_aliases(&catalog());
+        assert!(may_be("user:email:*@b.c") && may_be("user:*") && may_be("user:e*"));
+        assert!(!may_be("user:id:*") && !may_be("user:menu:*"));
+        assert!(!Aim::new(&entities(&["user"])).may_be_aliases(&catalog()), "their members are swept too");
+    }
+
+    #[test]
     fn a_key_is_known_by_itself_and_by_what_stands_beside_it() {
         let names = ["user:id:1", "{user:id:2}:g", "{user:email:a}:x", "{user:id:3}:t", "other:1", "{user:menu:1}:g"];
         let names = |more: &[&'static str]| names.iter().chain(more).map(|name| Bytes::from(*name)).collect();
@@ -180,15 +197,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_filled_by_a_declaration_is_known_by_it_whoever_has_the_keys_now() {
+        let then = Spec { keys: Keys::OfThen, ..Spec::of([catalog().entity("menu").expect("declared").as_ref()]) };
+        let renamed = [shared("dish", "user:menu:{id}"), shared("menu", "menu:{id}")];
+        let renamed = Catalog::new(renamed.map(|draft| Entity::new(draft).expect("a good entity")).into());
+        let names = ["user:menu:1", "menu:1", "other:1"].map(Bytes::from);
+        let found = Aim::new(&then).wanted(&renamed.expect("no clash"), names.into());
+        assert_eq!(found.into_keys().map(|key| key.to_string()).collect::<Vec<_>>(), ["user:menu:1"]);
+    }
+
+    #[test]
     fn a_member_goes_with_its_index_and_an_alias_alone() {
-        let nonce = crate::domain::random::Random::from_seed(1).nonce();
         let has_index = |key: &'static str| {
             let key = Key::new(key).expect("a good key");
-            erasure(&catalog(), key, nonce).has_index
+            erasure(&catalog(), key).has_index
         };
         assert!(has_index("user:id:1"));
         assert!(!has_index("user:email:a"));
-        assert!(!has_index("user:menu:1"));
+        assert!(has_index("user:menu:1"), "others may declare aliases of it");
         assert!(has_index("user:of:an:older:version"));
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A scan passes by a key that is absent, a fill commits it, and the scan never sees it. So a sweep is done when a second
 //! pass has ended that began at least one claim's life after the request: every fill that the first pass could have
-//! missed has then ended, one way or the other.
+//! missed has then ended, one way or the other. Where only aliases are meant it is two lives: an alias is claimed when
+//! its member has been fetched, so up to a life later, and nobody meets the member, whose index would lead to it.
 //!
 //! Whatever changes the place of keys while the second pass goes on (a failover, slots that move, a primary that restarts)
 //! makes it one more: a key may have stood on the side that was looked at already.
@@ -23,19 +24,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::domain::entity::{Entity, Name};
 use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
-use crate::domain::random::{Nonce, Random};
+use crate::domain::random::Random;
 use crate::domain::removal::{Erasure, Removal, Upheaval};
 use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
 use crate::invalidate::sweep::aim::Aim;
-use crate::invalidate::sweep::pace::Rates;
+use crate::invalidate::sweep::pace::Paces;
 
 /// The store looks around when a primary has been gone through; what it finds has arrived after this.
 const NEWS: Duration = Duration::from_secs(1);
 /// While nothing happens: well within what those who look after the journal call silence.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// Keys that are loaded again after a sweep: as many as may wait for that. What is over it is loaded when it is asked for.
 const RELOADED: usize = 4_096;
 /// What "of late" means for the rate.
@@ -54,8 +55,20 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<String>,
     pub mode: Mode,
-    /// When it was asked for, in milliseconds since 1970: the second pass begins a claim's life after it at the earliest.
-    pub requested: u64,
+    /// What tells an entity's keys from others'.
+    #[serde(default)]
+    pub keys: Keys,
+}
+
+/// By which declarations a sweep knows the keys of its entities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// Those of whoever sweeps; by those of when it was asked for only what nobody has declared there.
+    #[default]
+    OfNow,
+    /// Those of when it was asked for, whoever has the keys now: what stands there was filled by them.
+    OfThen,
 }
 
 impl Spec {
@@ -80,14 +93,13 @@ impl Spec {
 pub struct Progress {
     /// Counted from 1; 0 before the first.
     pub pass: u32,
+    /// Places of Redis's tables that were looked at: about one for each key there is.
     pub scanned: u64,
     pub nodes_done: u32,
     pub nodes_total: u32,
-    /// Keys a second, of late.
+    /// Keys removed a second, of late.
     pub rate: f64,
     pub counts: Counts,
-    /// At most as many as an answer shows, as people may read them.
-    pub sample: Vec<String>,
 }
 
 /// What a sweep works with.
@@ -98,7 +110,7 @@ pub struct Tools {
     pub live: Live,
     /// The longest life of a claim in the whole fleet.
     pub claim_life: Duration,
-    pub rates: Rates,
+    pub paces: Paces,
     pub random: Random,
     /// For what is removed from slots that are on their way.
     pub recent: Recent,
@@ -119,14 +131,16 @@ pub async fn run(
     report: impl Fn(Progress),
 ) -> Result<Progress, StoreError> {
     let progress = resume.unwrap_or_default();
+    let (aim, catalog) = (Aim::new(spec), tools.live.get().catalog.clone());
+    let pattern = aim.pattern(&catalog);
+    let lives = if aim.may_be_aliases(&catalog) { 2 } else { 1 };
     // It was asked for before now, whatever anybody's clock says. A second pass that somebody has begun was begun in time.
-    let second = if progress.pass > 1 { Instant::now() } else { Instant::now() + tools.claim_life };
-    let aim = Aim::new(spec);
-    let pattern = aim.pattern(&tools.live.get().catalog);
+    let second = Instant::now() + if progress.pass > 1 { Duration::ZERO } else { tools.claim_life * lives };
     let upheavals = Mutex::new(tools.removal.upheavals());
-    let (moving, nonce) = (Mutex::default(), tools.random.nonce());
-    let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
-    let sweep = Sweep { tools, spec, aim, nonce, pattern, upheavals, moving, shared, report };
+    let moving = Mutex::default();
+    let (since, removed_then) = (Instant::now(), progress.counts.removed);
+    let shared = Mutex::new(Shared { progress, since, removed_then, cached: Vec::new() });
+    let sweep = Sweep { tools, spec, aim, pattern, upheavals, moving, shared, report };
     if sweep.progress().pass == 0 {
         sweep.begin_pass();
         sweep.pass().await?;
@@ -155,8 +169,6 @@ struct Sweep<'a, R: Fn(Progress)> {
     tools: &'a Tools,
     spec: &'a Spec,
     aim: Aim<'a>,
-    /// Told apart from every other invalidation by those who look at its marks.
-    nonce: Nonce,
     pattern: String,
     /// Behind locks for one look each, never across an await.
     upheavals: Mutex<broadcast::Receiver<Upheaval>>,
@@ -167,9 +179,9 @@ struct Sweep<'a, R: Fn(Progress)> {
 
 struct Shared {
     progress: Progress,
-    /// Since when so many were looked at, for the rate.
+    /// Since when more than so many were removed, for the rate.
     since: Instant,
-    looked_at: u64,
+    removed_then: u64,
     /// What had a value, where that is to be loaded again.
     cached: Vec<Key>,
 }
@@ -202,19 +214,19 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         });
     }
 
-    fn looked_at(&self, keys: u32) {
+    fn looked_at(&self, places: u32) {
         let rate = {
             let mut shared = lock(&self.shared);
-            shared.looked_at += u64::from(keys);
-            let elapsed = shared.since.elapsed();
-            let rate = (elapsed >= RATE_OVER).then(|| shared.looked_at as f64 / elapsed.as_secs_f64());
-            if rate.is_some() {
-                (shared.since, shared.looked_at) = (Instant::now(), 0);
+            let (removed, elapsed) = (shared.progress.counts.removed, shared.since.elapsed());
+            let of_late = removed.saturating_sub(shared.removed_then) as f64 / elapsed.as_secs_f64();
+            let is_due = elapsed >= RATE_OVER;
+            if is_due {
+                (shared.since, shared.removed_then) = (Instant::now(), removed);
             }
-            rate
+            is_due.then_some(of_late)
         };
         self.tell(|progress| {
-            progress.scanned += u64::from(keys);
+            progress.scanned += u64::from(places);
             progress.rate = rate.unwrap_or(progress.rate);
         });
     }
@@ -295,7 +307,8 @@ mod tests {
     fn a_spec_reads_back() {
         let entities = vec![Name::new("user").expect("a good name")];
         let templates = vec!["user:{id}".to_owned()];
-        let spec = Spec { patterns: vec!["user:*".to_owned()], entities, templates, mode: Mode::Refresh, requested: 7 };
+        let spec =
+            Spec { patterns: vec!["user:*".to_owned()], entities, templates, mode: Mode::Refresh, keys: Keys::OfThen };
         let text = serde_json::to_string(&spec).expect("it can be written");
         assert_eq!(serde_json::from_str::<Spec>(&text).expect("it can be read"), spec);
     }

@@ -14,13 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
 use crate::domain::key::Key;
-use crate::domain::removal::{Erased, Erasure, Gone, Primary, ScanStep};
-use crate::domain::shown;
+use crate::domain::removal::{Erased, Erasure, Gone, Primary, ScanStep, Softened};
 use crate::domain::store::{Confirmed, StoreError};
-use crate::invalidate::request::{MAX_SAMPLE, Mode};
+use crate::invalidate::request::Mode;
 use crate::invalidate::rules;
 use crate::invalidate::sweep::aim::{self, Met};
-use crate::invalidate::sweep::pace::{LOOKED_AT_ONCE, Pace, REMOVED_AT_ONCE};
+use crate::invalidate::sweep::pace::{LOOKED_AT_ONCE, REMOVED_AT_ONCE};
 use crate::invalidate::sweep::{Progress, Sweep};
 
 /// Primaries at a time: a sidecar has better things to do than to talk to a hundred at once.
@@ -62,7 +61,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
 
     /// Answers whether it was gone through; if not it is no primary any more, or in another life.
     async fn primary(&self, primary: &Primary) -> Result<bool, StoreError> {
-        let (mut pace, mut cursor) = (Pace::new(self.tools.rates), Some(0));
+        let (pace, mut cursor) = (self.tools.paces.on(primary), Some(0));
         while let Some(from) = cursor {
             pace.look().await;
             let (pattern, count) = (self.pattern.as_str(), LOOKED_AT_ONCE);
@@ -92,34 +91,26 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             if self.has_counted(progress.pass) {
                 return;
             }
-            for (key, _) in chunk.iter().filter(|(_, met)| *met == Met::Value) {
-                progress.counts.matched += 1;
-                if progress.sample.len() < MAX_SAMPLE {
-                    let shown = shown::any_key(&catalog, key);
-                    if !progress.sample.contains(&shown) {
-                        progress.sample.push(shown);
-                    }
-                }
-            }
+            progress.counts.matched += chunk.iter().filter(|(_, met)| *met == Met::Value).count() as u64;
         });
         let (mut softs, mut members, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for (key, _) in chunk {
             let found = std::str::from_utf8(key.as_bytes()).ok().and_then(|text| catalog.find(text));
             let grace = found.and_then(|found| rules::grace(found.entity)).filter(|_| self.spec.mode == Mode::Soft);
-            let erasure = aim::erasure(&catalog, key.clone(), self.nonce);
+            let erasure = aim::erasure(&catalog, key.clone());
             match grace {
-                Some(grace) => softs.push((key, grace)),
+                Some(grace) => softs.push((erasure, grace)),
                 None if erasure.has_index => members.push(erasure),
                 None => others.push(erasure),
             }
         }
-        join_all(softs.into_iter().map(|(key, grace)| self.soften(key, grace)))
+        join_all(softs.into_iter().map(|(erasure, grace)| self.soften_member(erasure, grace)))
             .await
             .into_iter()
             .collect::<Result<(), _>>()?;
         // What an index names is read after its member has gone, and goes after it.
         let aliases = self.erase(members).await?;
-        others.extend(aliases.into_iter().map(|key| aim::erasure(&catalog, key, self.nonce)));
+        others.extend(aliases.into_iter().map(|key| aim::erasure(&catalog, key)));
         while !others.is_empty() {
             let rest = others.split_off(others.len().min(REMOVED_AT_ONCE));
             self.erase(others).await?;
@@ -133,13 +124,31 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
         self.spec.mode == Mode::Soft && pass > 1
     }
 
-    async fn soften(&self, key: &Key, grace: Duration) -> Result<(), StoreError> {
-        (self.tools.forget)(std::slice::from_ref(key));
-        let softened = self.patiently(|| self.tools.removal.soften(key, grace), || false).await?;
-        if softened == Some(true) && !self.has_counted(self.progress().pass) {
-            self.removed(key);
+    /// A key, then the aliases that its index names.
+    async fn soften_member(&self, erasure: Erasure, grace: Duration) -> Result<(), StoreError> {
+        for key in self.soften(&erasure, grace).await? {
+            self.soften(&Erasure { key, has_index: false, mark: None }, grace).await?;
         }
         Ok(())
+    }
+
+    /// Until the replicas know it. Answers what its index names.
+    async fn soften(&self, erasure: &Erasure, grace: Duration) -> Result<Vec<Key>, StoreError> {
+        let softened = async || {
+            let Softened { gone, confirmation } = self.tools.removal.soften(erasure, grace).await?;
+            match confirmation.await {
+                Confirmed::Yes => Ok(gone),
+                Confirmed::Short => Err(StoreError::Timeout),
+            }
+        };
+        let softened = self.patiently(softened, || false).await?;
+        (self.tools.forget)(std::slice::from_ref(&erasure.key));
+        self.remember(std::slice::from_ref(erasure));
+        let Some(Gone { held, fenced: _, aliases }) = softened else { return Ok(Vec::new()) };
+        if held && !self.has_counted(self.progress().pass) {
+            self.removed(&erasure.key);
+        }
+        Ok(aliases)
     }
 
     /// Until all of them are gone and the replicas know it. Answers what their indexes name.
@@ -153,8 +162,9 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
                 sleep(TRIES.jittered(tries - 1, self.tools.random.unit())).await;
             }
             let keys: Vec<Key> = left.iter().map(|erasure| erasure.key.clone()).collect();
-            (self.tools.forget)(&keys);
             let Erased { keys: answers, confirmation } = self.tools.removal.erase(&left).await;
+            // After the keys are gone, as with any other removal.
+            (self.tools.forget)(&keys);
             self.remember(&left);
             let confirmed = confirmation.await;
             let mut failed = StoreError::Timeout;
