@@ -9,7 +9,7 @@ use crate::remote::node::tests::{DEADLINE, Peer, Rig};
 async fn up() -> (Rig, Peer, Carrier) {
     let (rig, peer) = Rig::up_with_replicas(1).await;
     let link = rig.node.link().await.expect("a link");
-    let carrier = Carrier { node: rig.node.clone(), link, slot: 7 };
+    let carrier = Carrier { node: rig.node.clone(), link, slot: 7, told: None };
     (rig, peer, carrier)
 }
 
@@ -71,6 +71,55 @@ async fn everybody_who_asked_before_shares_one_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_rides_goes_before_the_marker_and_shares_its_wait() {
+    let (mut rig, _peer, carrier) = up().await;
+    let delete = Request::one(&[b"DEL", b"k"]);
+    let serve = async {
+        let mut lane = opened(&mut rig, "first").await;
+        let heard = lane.hear().await;
+        let [delete, marker, wait] = &heard[..] else { panic!("{heard:?}") };
+        assert!(delete == "DEL k" && marker.starts_with("SET hydrant:") && wait == "WAIT 1 50", "{heard:?}");
+        lane.say(":1\r\n+OK\r\n:1\r\n").await;
+        lane
+    };
+    let (asked, rode, mut lane) = tokio::join!(confirmed(&carrier), ride(&carrier.node, 7, Op::Erase, &delete), serve);
+    assert_eq!(asked, Confirmed::Yes);
+    let Some((Ok(replies), link, Confirmed::Yes)) = rode else { panic!("{rode:?}") };
+    assert_eq!(replies, [Value::Int(1)]);
+    let told = |told| Carrier { link: link.clone(), told: Some(told), ..carrier.clone() };
+    assert_eq!(confirmation([told(Confirmed::Yes)]).await, Confirmed::Yes, "nobody is asked again");
+    assert_eq!(confirmation([told(Confirmed::Short)]).await, Confirmed::Short);
+
+    // A marker that is refused is tried elsewhere; what rode with it does so once.
+    let serve = async {
+        assert_eq!(lane.hear().await.len(), 3);
+        lane.say(":0\r\n-MOVED 7 127.0.0.1:1\r\n:0\r\n").await;
+        hear_batch_at(&mut lane, 8).await;
+        lane.say("+OK\r\n:0\r\n").await;
+    };
+    let (rode, ()) = tokio::join!(ride(&carrier.node, 7, Op::Erase, &delete), serve);
+    let Some((Ok(replies), _, Confirmed::Short)) = rode else { panic!("{rode:?}") };
+    assert_eq!(replies, [Value::Int(0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_rides_behind_a_wait_or_with_another_server() {
+    let (mut rig, _peer, carrier) = up().await;
+    let delete = Request::one(&[b"DEL", b"k"]);
+    let serve = async {
+        let mut lane = opened(&mut rig, "first").await;
+        hear_batch(&mut lane).await;
+        assert!(ride(&carrier.node, 7, Op::Erase, &delete).await.is_none(), "a wait is under way");
+        lane.say("+OK\r\n:1\r\n").await;
+    };
+    assert_eq!(tokio::join!(confirmed(&carrier), serve).0, Confirmed::Yes);
+
+    let (mut rig, _peer, carrier) = up().await;
+    let (rode, _lane) = tokio::join!(ride(&carrier.node, 7, Op::Erase, &delete), opened(&mut rig, "second"));
+    assert!(rode.is_none(), "the lane met another run than the node's own connection");
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_nodes_are_asked_at_once_and_each_once() {
     let ((mut one, _peer_of_one, first), (mut two, _peer_of_two, second)) = (up().await, up().await);
     let asked = confirmation([first.clone(), second.clone(), first, second]).into_future();
@@ -87,7 +136,7 @@ async fn several_nodes_are_asked_at_once_and_each_once() {
 #[tokio::test(start_paused = true)]
 async fn without_replicas_nobody_is_asked() {
     let (rig, _peer) = Rig::up_with_replicas(0).await;
-    let carrier = Carrier { link: rig.node.link().await.expect("a link"), node: rig.node.clone(), slot: 7 };
+    let carrier = Carrier { link: rig.node.link().await.expect("a link"), node: rig.node.clone(), slot: 7, told: None };
     assert_eq!(confirmed(&carrier).await, Confirmed::Yes);
     assert_eq!(rig.dials(), 1);
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -18,10 +18,11 @@ use tracing::Instrument;
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
 use crate::domain::removal::Primary;
-use crate::domain::store::{Confirmed, StoreError};
+use crate::domain::store::StoreError;
 use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
+use crate::remote::lane::Entrance;
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
@@ -61,7 +62,7 @@ pub struct Node {
     pub address: Address,
     pub shared: Arc<Shared>,
     /// To the task that asks its replicas, once somebody wanted to know.
-    pub lane: OnceLock<mpsc::Sender<Ask>>,
+    pub lane: OnceLock<Entrance>,
     standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
@@ -76,14 +77,6 @@ pub struct Node {
     /// How often they were loaded.
     pub loads: AtomicU64,
     pub functions_missing: AtomicBool,
-}
-
-/// Somebody who wants to know whether the replicas have what `link` carried.
-pub struct Ask {
-    pub link: Arc<Link>,
-    /// The node owned it then.
-    pub slot: u16,
-    pub answer: oneshot::Sender<Confirmed>,
 }
 
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::key::Key;
 use crate::domain::store::{Refusal, StoreError};
-use crate::remote::lane::Carrier;
+use crate::remote::lane::{self, Carrier};
 use crate::remote::library::Script;
 use crate::remote::link::Link;
 use crate::remote::metrics::RedirectKind;
@@ -29,6 +29,14 @@ const REDIRECTS: usize = 5;
 /// Before the next try where a slot is half here and half there.
 const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(5);
 
+/// Which of a node's connections some commands take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Road {
+    Usual,
+    /// The lane, where that is free: whoever sends them waits for the replicas before anything else.
+    Lane,
+}
+
 /// The replies that belong to each key, in the order asked for, and what carried the requests that were answered.
 pub struct Shares {
     pub replies: Vec<Result<Vec<Value>, StoreError>>,
@@ -38,7 +46,7 @@ pub struct Shares {
 impl Remote {
     /// Sends some commands for each slot's key, one request a node (and as few as possible). `pack` is given the place of
     /// a key, and says how many commands it added by adding them.
-    pub async fn each_node(&self, op: Op, slots: &[u16], pack: impl Fn(&mut Request, usize)) -> Shares {
+    pub async fn each_node(&self, op: Op, road: Road, slots: &[u16], pack: impl Fn(&mut Request, usize)) -> Shares {
         let mut shares = Shares { replies: vec![Err(StoreError::Unreachable); slots.len()], carriers: Vec::new() };
         let mut owned: BTreeMap<Address, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
         for (place, slot) in slots.iter().enumerate() {
@@ -57,7 +65,7 @@ impl Remote {
                 pack(&mut request, *place);
                 ends.push(request.replies());
             }
-            async move { (part, ends, call(node, op, slots[part[0]], request).await) }
+            async move { (part, ends, send(node, op, road, slots[part[0]], request).await) }
         });
         for (part, ends, answer) in join_all(sent).await {
             match answer {
@@ -140,7 +148,7 @@ impl Remote {
         let node = self.topology.owner(slot).await?;
         let link = node.link().await?;
         match self.functions.run(&node, &link, script, keys, args).await {
-            Ok(reply) => Ok((reply, Carrier { node, link, slot })),
+            Ok(reply) => Ok((reply, Carrier { node, link, slot, told: None })),
             Err(error) => {
                 if error == StoreError::Refused(Refusal::Moved) {
                     self.moved();
@@ -157,6 +165,25 @@ impl Remote {
     }
 }
 
+async fn send(
+    node: &Arc<Node>,
+    op: Op,
+    road: Road,
+    slot: u16,
+    request: Request,
+) -> Result<(Vec<Value>, Carrier), StoreError> {
+    match road {
+        Road::Usual => {}
+        Road::Lane => {
+            // Otherwise it was not sent, or nobody knows: once more does no harm, and the usual way finds out what is wrong.
+            if let Some((Ok(replies), link, told)) = lane::ride(node, slot, op, &request).await {
+                return Ok((replies, Carrier { node: node.clone(), link, slot, told: Some(told) }));
+            }
+        }
+    }
+    call(node, op, slot, request).await
+}
+
 async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(Vec<Value>, Carrier), StoreError> {
     let (link, count): (Arc<Link>, usize) = (node.link().await?, request.replies());
     let reply = node.call_on(&link, op, request).await?;
@@ -165,5 +192,5 @@ async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(
         Value::Array(replies) if replies.len() == count => replies,
         _ => return Err(StoreError::Refused(Refusal::Other)),
     };
-    Ok((replies, Carrier { node: node.clone(), link, slot }))
+    Ok((replies, Carrier { node: node.clone(), link, slot, told: None }))
 }
