@@ -6,16 +6,16 @@
 //! server has answered before, on any connection, and a replica that has it has that too. One marker and one `WAIT` go
 //! for everybody who asked until they were sent.
 //!
-//! What somebody waits for anyway may ride on the lane: deletes that are the last of their invalidation, or its intent,
-//! go in one request with the marker and the `WAIT`, and save a round trip. Only while the lane has nothing under way,
-//! because what rides is held up by the `WAIT` before it; then it goes the usual way.
+//! What somebody waits for anyway rides on the lane: an intent, or deletes that lead to nothing further, go in front of the
+//! marker in the same request, and save a round trip. A `WAIT` that is under way holds them up, for as long as it waits at
+//! most; it does so only where replicas are late, and where they are nothing is done at once anyway.
 //!
 //! It proves something only about the very server that took the writes. So both connections must have met the same run
 //! of it, and the one that carried the writes must still stand. A marker that is refused says that the server no longer
 //! owns its slot, or is no primary.
 
+use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -42,108 +42,98 @@ const QUEUED: usize = 8_192;
 /// At least this long from one attempt to open the lane to the next.
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Which connection carried a write, and a slot that its node owned then.
+/// What carried a write.
 #[derive(Clone)]
-pub struct Carrier {
-    pub node: Arc<Node>,
-    pub link: Arc<Link>,
-    pub slot: u16,
-    /// What the replicas said, where it rode on the lane.
-    pub told: Option<Confirmed>,
+pub enum Carrier {
+    /// A node's own connection, and a slot that the node owned then.
+    Link { node: Arc<Node>, link: Arc<Link>, slot: u16 },
+    /// Its lane, and what the replicas said.
+    Lane(Confirmed),
 }
 
-/// What stands between a node and its lane.
-pub struct Entrance {
-    queue: mpsc::Sender<Queued>,
-    /// A batch is under way.
-    is_busy: AtomicBool,
-}
-
-enum Queued {
-    Ask(Ask),
-    Ride(Ride),
-}
-
-/// Somebody who wants to know whether the replicas have what `link` carried.
-struct Ask {
+/// Somebody who waits for the replicas. One who is not answered may take it that nothing was sent.
+pub struct Ask {
+    /// What is to be written before the marker; nothing where that was done already.
+    request: Request,
+    /// The node's own connection, which carried what was written, or would have carried it.
     link: Arc<Link>,
     /// The node owned it then.
     slot: u16,
-    answer: oneshot::Sender<Confirmed>,
+    answer: oneshot::Sender<Result<Rode, NoReply>>,
 }
 
-/// Commands that travel with the next marker.
-struct Ride {
-    request: Request,
-    slot: u16,
-    /// The run in which the node's own connection met the server.
-    run: Option<String>,
-    answer: oneshot::Sender<Rode>,
-}
-
-/// Its replies and the lane; nothing where it was not sent.
-pub type Rode = Option<(Result<Vec<Value>, StoreError>, Arc<Link>, Confirmed)>;
+/// What a request on the lane was answered, and whether the replicas have it.
+pub type Rode = (Vec<Value>, Confirmed);
 
 /// One confirmation for everything that these carried and that has been answered.
 pub fn confirmation(carriers: impl IntoIterator<Item = Carrier>) -> Confirmation {
-    let mut distinct: Vec<Carrier> = Vec::new();
+    let mut distinct: Vec<(Arc<Node>, Arc<Link>, u16)> = Vec::new();
     for carrier in carriers {
-        let is_known = distinct.iter().any(|known| Arc::ptr_eq(&known.link, &carrier.link));
-        match carrier.told {
-            Some(Confirmed::Short) => return Confirmation::new(std::future::ready(Confirmed::Short)),
-            None if !is_known && carrier.node.shared.replicas > 0 => distinct.push(carrier),
-            Some(Confirmed::Yes) | None => {}
+        match carrier {
+            Carrier::Lane(Confirmed::Yes) => {}
+            Carrier::Lane(Confirmed::Short) => return Confirmation::new(ready(Confirmed::Short)),
+            Carrier::Link { node, link, slot } => {
+                let is_known = distinct.iter().any(|(_, known, _)| Arc::ptr_eq(known, &link));
+                if !is_known && node.shared.replicas > 0 {
+                    distinct.push((node, link, slot));
+                }
+            }
         }
     }
     if distinct.is_empty() || mutant::on(Mutant::M2NoWait) {
         return Confirmation::given();
     }
     Confirmation::new(async move {
-        let answers = join_all(distinct.into_iter().map(ask)).await;
+        let answers = join_all(distinct.into_iter().map(|(node, link, slot)| ask(node, link, slot))).await;
         if answers.iter().all(|answer| *answer == Confirmed::Yes) { Confirmed::Yes } else { Confirmed::Short }
     })
 }
 
-/// One request on the lane with a marker and a `WAIT` after it. It must be one that may be repeated: where this answers
-/// nothing, it goes the usual way.
-pub async fn ride(node: &Arc<Node>, slot: u16, op: Op, request: &Request) -> Rode {
-    let lane = entrance(node);
-    if node.shared.replicas == 0 || lane.is_busy.load(Ordering::Relaxed) || mutant::on(Mutant::M2NoWait) {
-        return None;
-    }
-    let run = node.link().await.ok()?.server.run.clone();
-    let (answer, answered) = oneshot::channel();
-    let started = Instant::now();
-    lane.queue.try_send(Queued::Ride(Ride { request: request.clone(), slot, run, answer })).ok()?;
-    // It goes the usual way, too, if the lane takes too long or ends; nobody knows then what was sent.
-    let rode = tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await.ok()?.ok()?;
-    if let Some((replies, _, confirmed)) = &rode {
-        let outcome = replies.as_ref().map_or_else(|error| Outcome::from(*error), |_| Outcome::Ok);
-        node.shared.metrics.request_ended(op, outcome, started.elapsed());
-        node.shared.metrics.confirmed(*confirmed);
-    }
-    rode
-}
-
-async fn ask(carrier: Carrier) -> Confirmed {
-    let Carrier { node, link, slot, told: _ } = carrier;
-    let (answer, answered) = oneshot::channel();
-    let confirmed = match entrance(&node).queue.try_send(Queued::Ask(Ask { link, slot, answer })) {
-        // Whoever waits behind a batch that is under way waits no longer than for one batch.
-        Ok(()) => match tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await {
-            Ok(Ok(confirmed)) => confirmed,
-            Ok(Err(_)) | Err(_) => Confirmed::Short,
-        },
-        Err(_) => Confirmed::Short,
+async fn ask(node: Arc<Node>, link: Arc<Link>, slot: u16) -> Confirmed {
+    let confirmed = match told(&node, link, slot, Request::default()).await {
+        Some(Ok((_, confirmed))) => confirmed,
+        Some(Err(_)) | None => Confirmed::Short,
     };
     node.shared.metrics.confirmed(confirmed);
     confirmed
 }
 
+/// One request by way of the lane, and whether the replicas have what it wrote. It was not sent where this answers
+/// nothing: then it goes the usual way, as it does where there are no replicas.
+pub async fn ride(node: &Arc<Node>, op: Op, slot: u16, request: &Request) -> Option<Result<Rode, StoreError>> {
+    if node.shared.replicas == 0 || mutant::on(Mutant::M2NoWait) {
+        return None;
+    }
+    let link = node.link().await.ok()?;
+    let started = Instant::now();
+    let span = tracing::debug_span!("redis", op = op.as_str(), node = %node.address);
+    let rode = told(node, link.clone(), slot, request.clone()).instrument(span).await?.map_err(StoreError::from);
+    if let Ok((_, confirmed)) = &rode {
+        node.shared.metrics.confirmed(*confirmed);
+    }
+    let refused = |(replies, _): &Rode| replies.iter().find_map(error::refused);
+    let outcome = match &rode {
+        Ok(rode) => refused(rode).map_or(Outcome::Ok, Outcome::Refused),
+        Err(error) => Outcome::from(*error),
+    };
+    node.ended(&link, op, started, outcome);
+    Some(rode)
+}
+
+async fn told(node: &Arc<Node>, link: Arc<Link>, slot: u16, request: Request) -> Option<Result<Rode, NoReply>> {
+    let (answer, answered) = oneshot::channel();
+    asks(node).try_send(Ask { request, link, slot, answer }).ok()?;
+    // Whoever waits behind a batch that is under way waits no longer than for one batch.
+    match tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await {
+        Ok(answer) => answer.ok(),
+        Err(_elapsed) => Some(Err(NoReply::Late)),
+    }
+}
+
 /// To the task that serves one node; it begins when it is first needed.
-fn entrance(node: &Arc<Node>) -> &Entrance {
+fn asks(node: &Arc<Node>) -> &mpsc::Sender<Ask> {
     node.lane.get_or_init(|| {
-        let (queue, inbox) = mpsc::channel(QUEUED);
+        let (asks, inbox) = mpsc::channel(QUEUED);
         let served = node.clone();
         drop(node.shared.tasks.until_end(async move {
             tokio::select! {
@@ -152,33 +142,21 @@ fn entrance(node: &Arc<Node>) -> &Entrance {
                 () = serve(&served, inbox) => {}
             }
         }));
-        Entrance { queue, is_busy: AtomicBool::new(false) }
+        asks
     })
 }
 
-async fn serve(node: &Arc<Node>, mut inbox: mpsc::Receiver<Queued>) {
-    let lane_is = |busy| {
-        if let Some(lane) = node.lane.get() {
-            lane.is_busy.store(busy, Ordering::Relaxed);
-        }
-    };
+async fn serve(node: &Node, mut asks: mpsc::Receiver<Ask>) {
     let mut lane = Lane { node, link: None, slot: None, opened: 0, next_try: Instant::now() };
-    while let Some(first) = inbox.recv().await {
+    while let Some(first) = asks.recv().await {
         // Whoever else is ready to ask shares the batch.
         tokio::task::yield_now().await;
-        lane_is(true);
-        let (mut asks, mut rides) = (Vec::new(), Vec::new());
-        let mut next = Some(first);
-        while let Some(queued) = next {
-            match queued {
-                Queued::Ask(ask) if !ask.answer.is_closed() => asks.push(ask),
-                Queued::Ride(ride) if !ride.answer.is_closed() => rides.push(ride),
-                Queued::Ask(_) | Queued::Ride(_) => {}
-            }
-            next = inbox.try_recv().ok();
+        let mut batch = vec![first];
+        while let Ok(ask) = asks.try_recv() {
+            batch.push(ask);
         }
-        lane.carry(asks, rides).await;
-        lane_is(false);
+        batch.retain(|ask| !ask.answer.is_closed());
+        lane.carry(batch).await;
     }
 }
 
@@ -192,34 +170,28 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    async fn carry(&mut self, asks: Vec<Ask>, rides: Vec<Ride>) {
-        let Some(first) = asks.first().map(|ask| ask.slot).or(rides.first().map(|ride| ride.slot)) else { return };
-        let slot = self.slot.unwrap_or(first);
-        let Some(link) = self.open().await else {
-            asks.into_iter().for_each(|ask| tell(ask, Confirmed::Short));
-            rides.into_iter().for_each(|ride| refuse(ride));
+    async fn carry(&mut self, mut batch: Vec<Ask>) {
+        let Some(first) = batch.first() else { return };
+        let slot = self.slot.unwrap_or(first.slot);
+        let Some(link) = self.open().await else { return };
+        let is_same = |ask: &Ask| link.server.run.is_some() && ask.link.server.run == link.server.run;
+        if batch.iter().any(|ask| !is_same(ask) && !ask.link.is_broken()) {
+            // The node's own connection found another server at this address: so will the next lane.
+            link.break_off();
             return;
-        };
-        let is_same = |run: &Option<String>| run.is_some() && *run == link.server.run;
-        let (rides, strangers): (Vec<Ride>, Vec<Ride>) = rides.into_iter().partition(|ride| is_same(&ride.run));
-        strangers.into_iter().for_each(|ride| refuse(ride));
-        let mut riders = Request::default();
-        rides.iter().for_each(|ride| riders.append(&ride.request));
-        let (mut replies, reached) = self.wait(&link, slot, riders).await;
-        for ride in rides.into_iter() {
-            let confirmed = if reached { Confirmed::Yes } else { Confirmed::Short };
-            let own = replies.as_mut().map_err(|error| *error).map(|all| take(all, ride.request.replies()));
-            // Whoever asked may have gone.
-            let _ = ride.answer.send(Some((own, link.clone(), confirmed)));
         }
-        for ask in asks {
-            let is_same = is_same(&ask.link.server.run);
-            if !is_same && !ask.link.is_broken() {
-                // The node's own connection found another server at this address: so will the next lane.
-                link.break_off();
-            }
-            let confirmed = if reached && is_same && !ask.link.is_broken() { Confirmed::Yes } else { Confirmed::Short };
-            tell(ask, confirmed);
+        batch.retain(is_same);
+        let mut riders = Request::default();
+        batch.iter().for_each(|ask| riders.append(&ask.request));
+        let (mut replies, reached) = match self.wait(&link, slot, riders).await {
+            Ok((replies, reached)) => (replies.into_iter(), reached),
+            Err(NoReply::Late) => return batch.into_iter().for_each(|ask| tell(ask, Err(NoReply::Late))),
+            Err(NoReply::Broken | NoReply::Shed) => return,
+        };
+        for ask in batch {
+            let own = replies.by_ref().take(ask.request.replies()).collect();
+            let confirmed = if reached && !ask.link.is_broken() { Confirmed::Yes } else { Confirmed::Short };
+            tell(ask, Ok((own, confirmed)));
         }
     }
 
@@ -254,62 +226,48 @@ impl Lane<'_> {
         self.link.clone()
     }
 
-    /// What the riders were answered, and whether enough replicas have a marker that is written now, after them. A slot
-    /// on its way to another node takes no new keys; its neighbours are most likely here and at rest.
-    async fn wait(&mut self, link: &Link, slot: u16, riders: Request) -> (Result<Vec<Value>, StoreError>, bool) {
-        let mut rode = Ok(Vec::new());
-        for (tries, slot) in [slot, (slot + 1) % SLOTS, (slot + SLOTS - 1) % SLOTS].into_iter().enumerate() {
-            // They ride once, and a later marker comes after them too.
-            let with = if tries == 0 { riders.clone() } else { Request::default() };
-            let (outcome, replies, reached) = self.try_slot(link, slot, with).await;
+    /// What the riders were answered, and whether enough replicas have a marker that was written after them. A slot on its
+    /// way to another node takes no new keys; its neighbours are most likely here and at rest.
+    async fn wait(&mut self, link: &Link, slot: u16, riders: Request) -> Result<(Vec<Value>, bool), NoReply> {
+        let (mut request, mut rode) = (riders, None);
+        let mut reached = 0;
+        for slot in [slot, (slot + 1) % SLOTS, (slot + SLOTS - 1) % SLOTS] {
+            request.append(&self.marker(slot));
+            let started = Instant::now();
+            let replies = self.send(link, std::mem::take(&mut request), started).await;
+            let read = replies.as_deref().map_or_else(|why| (StoreError::from(*why).into(), 0), read);
+            let outcome;
+            (outcome, reached) = read;
+            self.node.shared.metrics.request_ended(Op::Wait, outcome, started.elapsed());
             self.slot = (outcome == Outcome::Ok).then_some(slot);
-            if tries == 0 {
-                rode = replies;
-            }
-            match outcome {
-                Outcome::Refused(Refusal::Moved) => self.node.shared.nudge.notify_one(),
-                Outcome::Ok | Outcome::Refused(_) => return (rode, reached >= i64::from(self.node.shared.replicas)),
-                // What comes late would be taken for the next one's.
-                Outcome::Timeout | Outcome::Unreachable | Outcome::Overloaded => {
+            match replies {
+                // Riders go with the first marker; whichever is taken in the end comes after them.
+                Ok(replies) => drop(rode.get_or_insert(replies)),
+                Err(why) => {
+                    // What comes late would be taken for the next one's.
                     link.break_off();
-                    return (rode, false);
+                    return Err(why);
                 }
             }
-        }
-        (rode, false)
-    }
-
-    /// The riders, one marker and one `WAIT`.
-    async fn try_slot(
-        &self,
-        link: &Link,
-        slot: u16,
-        mut request: Request,
-    ) -> (Outcome, Result<Vec<Value>, StoreError>, i64) {
-        let riding = request.replies();
-        request.append(&self.request(slot));
-        let started = Instant::now();
-        let span = tracing::debug_span!("redis", op = Op::Wait.as_str(), node = %self.node.address);
-        let reply = match link.send(request, started) {
-            Ok(answer) => answer.instrument(span).await.unwrap_or(Err(NoReply::Late)),
-            Err(why) => Err(why),
-        };
-        let (outcome, rode, reached) = match reply {
-            Ok(Value::Array(mut replies)) if replies.len() >= riding => {
-                let own = take(&mut replies, riding);
-                let (outcome, reached) = read(&replies);
-                (outcome, Ok(own), reached)
+            if outcome != Outcome::Refused(Refusal::Moved) {
+                break;
             }
-            Ok(_) => (Outcome::Refused(Refusal::Other), Err(StoreError::Refused(Refusal::Other)), 0),
-            Err(NoReply::Late) => (Outcome::Timeout, Err(StoreError::Timeout), 0),
-            Err(NoReply::Broken) => (Outcome::Unreachable, Err(StoreError::Unreachable), 0),
-            Err(NoReply::Shed) => (Outcome::Overloaded, Err(StoreError::Overloaded), 0),
-        };
-        self.node.shared.metrics.request_ended(Op::Wait, outcome, started.elapsed());
-        (outcome, rode, reached)
+            self.node.shared.nudge.notify_one();
+        }
+        Ok((rode.unwrap_or_default(), reached >= i64::from(self.node.shared.replicas)))
     }
 
-    fn request(&self, slot: u16) -> Request {
+    async fn send(&self, link: &Link, request: Request, now: Instant) -> Result<Vec<Value>, NoReply> {
+        let span = tracing::debug_span!("redis", op = Op::Wait.as_str(), node = %self.node.address);
+        match link.send(request, now)?.instrument(span).await.unwrap_or(Err(NoReply::Late))? {
+            Value::Array(replies) => Ok(replies),
+            // There are two commands at least.
+            other => Ok(vec![other]),
+        }
+    }
+
+    /// A marker and a `WAIT`.
+    fn marker(&self, slot: u16) -> Request {
         let shared = &self.node.shared;
         let marker = format!("hydrant:{{{}}}:{}:marker", slot_tag(slot), shared.group);
         let nonce = shared.random.nonce();
@@ -331,20 +289,9 @@ fn read(replies: &[Value]) -> (Outcome, i64) {
     }
 }
 
-/// The first of some replies.
-fn take(replies: &mut Vec<Value>, count: usize) -> Vec<Value> {
-    let rest = replies.split_off(count.min(replies.len()));
-    std::mem::replace(replies, rest)
-}
-
-/// It was not sent.
-fn refuse(ride: Ride) {
-    let _ = ride.answer.send(None);
-}
-
-fn tell(ask: Ask, confirmed: Confirmed) {
+fn tell(ask: Ask, rode: Result<Rode, NoReply>) {
     // Whoever asked may have gone.
-    let _ = ask.answer.send(confirmed);
+    let _ = ask.answer.send(rode);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -22,7 +22,7 @@ use crate::domain::store::StoreError;
 use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
-use crate::remote::lane::Entrance;
+use crate::remote::lane::Ask;
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
@@ -62,7 +62,7 @@ pub struct Node {
     pub address: Address,
     pub shared: Arc<Shared>,
     /// To the task that asks its replicas, once somebody wanted to know.
-    pub lane: OnceLock<Entrance>,
+    pub lane: OnceLock<mpsc::Sender<Ask>>,
     standing: Watched<Stand>,
     /// Behind a lock for the few instructions of a state change.
     breaker: Mutex<Breaker>,
@@ -153,7 +153,11 @@ impl Node {
         let span = tracing::debug_span!("redis", op = op.as_str(), node = %self.address);
         let started = Instant::now();
         let result = self.send(link, request, started).instrument(span).await;
-        self.ended(link, op, started, &result);
+        let outcome = match &result {
+            Ok(reply) => error::refused(reply).map_or(Outcome::Ok, Outcome::Refused),
+            Err(error) => Outcome::from(*error),
+        };
+        self.ended(link, op, started, outcome);
         result
     }
 
@@ -208,25 +212,14 @@ impl Node {
             Ok(answer) => answer.await,
             Err(why) => Ok(Err(why)),
         };
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(NoReply::Broken)) => Err(StoreError::Unreachable),
-            Ok(Err(NoReply::Shed)) => Err(StoreError::Overloaded),
-            // Nobody knows what became of it; the same where the link broke after sending.
-            Ok(Err(NoReply::Late)) | Err(_) => Err(StoreError::Timeout),
-        }
+        // Where the link broke after sending nobody knows what became of it, as where it is late.
+        Ok(answer.unwrap_or(Err(NoReply::Late))?)
     }
 
     /// Metric and breaker. A request that was lost with its link does not count: the link counts once by itself.
-    fn ended(&self, link: &Link, op: Op, started: Instant, result: &Result<Value, StoreError>) {
+    pub fn ended(&self, link: &Link, op: Op, started: Instant, outcome: Outcome) {
         let now = Instant::now();
         let elapsed = now.duration_since(started);
-        let refusal = result.as_ref().ok().and_then(error::refused);
-        let outcome = match (result, refusal) {
-            (Err(error), _) => Outcome::from(*error),
-            (Ok(_), Some(refusal)) => Outcome::Refused(refusal),
-            (Ok(_), None) => Outcome::Ok,
-        };
         self.shared.metrics.request_ended(op, outcome, elapsed);
         match outcome {
             Outcome::Timeout if !link.is_broken() => self.failed(started, now, StoreError::Timeout),

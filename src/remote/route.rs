@@ -33,7 +33,7 @@ const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Road {
     Usual,
-    /// The lane, where that is free: whoever sends them waits for the replicas before anything else.
+    /// The lane: whoever sends them waits for the replicas before anything else.
     Lane,
 }
 
@@ -148,7 +148,7 @@ impl Remote {
         let node = self.topology.owner(slot).await?;
         let link = node.link().await?;
         match self.functions.run(&node, &link, script, keys, args).await {
-            Ok(reply) => Ok((reply, Carrier { node, link, slot, told: None })),
+            Ok(reply) => Ok((reply, Carrier::Link { node, link, slot })),
             Err(error) => {
                 if error == StoreError::Refused(Refusal::Moved) {
                     self.moved();
@@ -173,15 +173,12 @@ async fn send(
     request: Request,
 ) -> Result<(Vec<Value>, Carrier), StoreError> {
     match road {
-        Road::Usual => {}
-        Road::Lane => {
-            // Otherwise it was not sent, or nobody knows: once more does no harm, and the usual way finds out what is wrong.
-            if let Some((Ok(replies), link, told)) = lane::ride(node, slot, op, &request).await {
-                return Ok((replies, Carrier { node: node.clone(), link, slot, told: Some(told) }));
-            }
-        }
+        Road::Usual => call(node, op, slot, request).await,
+        Road::Lane => match lane::ride(node, op, slot, &request).await {
+            Some(rode) => rode.map(|(replies, confirmed)| (replies, Carrier::Lane(confirmed))),
+            None => call(node, op, slot, request).await,
+        },
     }
-    call(node, op, slot, request).await
 }
 
 async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(Vec<Value>, Carrier), StoreError> {
@@ -192,5 +189,5 @@ async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(
         Value::Array(replies) if replies.len() == count => replies,
         _ => return Err(StoreError::Refused(Refusal::Other)),
     };
-    Ok((replies, Carrier { node: node.clone(), link, slot, told: None }))
+    Ok((replies, Carrier::Link { node: node.clone(), link, slot }))
 }
