@@ -71,13 +71,13 @@ fn main() {
     let inside = runtime.block_on(Inside::build(&cluster));
     let outside = runtime.block_on(Outside::start(&cluster));
 
-    let mut times: [Vec<f64>; 3] = Default::default();
+    let (mut times, mut late): ([Vec<f64>; 3], usize) = Default::default();
     for call in 0..warm_up + calls {
         let id = call % MEMBERS;
-        let mut one = |timed: &mut dyn FnMut(&mut Raw)| {
+        let mut one = |timed: &mut dyn FnMut(&mut Raw) -> usize| {
             raw.write(&[id]);
             let begun = Instant::now();
-            timed(&mut raw);
+            late += timed(&mut raw);
             let elapsed = begun.elapsed();
             // What is left after the answer: the intent is taken off.
             raw.take_off();
@@ -98,10 +98,16 @@ fn main() {
     let mut rates: [Vec<f64>; 3] = Default::default();
     // The first round warms up.
     for round in 0..=rounds {
+        let mut rate = |work: &mut dyn FnMut(&mut Raw) -> usize| {
+            raw.write(&(0..MEMBERS).collect::<Vec<_>>());
+            let begun = Instant::now();
+            late += work(&mut raw);
+            count as f64 / begun.elapsed().as_secs_f64()
+        };
         let measured = [
-            rate(&mut raw, count, |raw| (0..count / AT_ONCE).for_each(|batch| raw.invalidate(&ids(batch)))),
-            rate(&mut raw, count, |_| at_once(&runtime, count, |id| inside.invalidate(id))),
-            rate(&mut raw, count, |_| at_once(&runtime, count, |id| outside.invalidate(id))),
+            rate(&mut |raw| (0..count / AT_ONCE).map(|batch| raw.invalidate(&ids(batch))).sum()),
+            rate(&mut |_| at_once(&runtime, count, |id| inside.invalidate(id))),
+            rate(&mut |_| at_once(&runtime, count, |id| outside.invalidate(id))),
         ];
         raw.take_off();
         if round > 0 {
@@ -109,6 +115,7 @@ fn main() {
         }
     }
     report_rates(rates, rounds);
+    println!("not confirmed within 50 ms, because the machine was busy: {late}");
 }
 
 fn report_times(mut times: [Vec<f64>; 3]) {
@@ -138,20 +145,16 @@ fn report_rates(mut rates: [Vec<f64>; 3], rounds: usize) {
     println!("hydrant, over gRPC:      {outside:>8.0} a second, ratio {:.2}", ratios[1]);
 }
 
-fn rate(raw: &mut Raw, count: usize, work: impl FnOnce(&mut Raw)) -> f64 {
-    raw.write(&(0..MEMBERS).collect::<Vec<_>>());
-    let begun = Instant::now();
-    work(raw);
-    count as f64 / begun.elapsed().as_secs_f64()
-}
-
-fn at_once<F: Future<Output = ()>>(runtime: &Runtime, count: usize, call: impl Fn(usize) -> F) {
+/// How many of them were late.
+fn at_once<F: Future<Output = usize>>(runtime: &Runtime, count: usize, call: impl Fn(usize) -> F) -> usize {
     let worker = async |first: usize| {
+        let mut late = 0;
         for batch in 0..count / AT_ONCE {
-            call(ids(batch)[first]).await;
+            late += call(ids(batch)[first]).await;
         }
+        late
     };
-    runtime.block_on(join_all((0..AT_ONCE).map(worker)));
+    runtime.block_on(join_all((0..AT_ONCE).map(worker))).into_iter().sum()
 }
 
 /// Who is invalidated at once: different members.
@@ -228,7 +231,7 @@ impl Inside {
         Self { invalidate, trace, _tasks: (tasks, deaths) }
     }
 
-    async fn invalidate(&self, id: usize) {
+    async fn invalidate(&self, id: usize) -> usize {
         let member = MemberTarget {
             entity: "user".to_owned(),
             alias: None,
@@ -246,7 +249,8 @@ impl Inside {
             until: Instant::now() + Duration::from_secs(1),
         };
         let answer = self.invalidate.run(request).await.expect("served");
-        assert!(matches!(answer.state, State::Done { .. }) && answer.counts.matched == 4, "{answer:?}");
+        assert_eq!(answer.counts.matched, 4, "{answer:?}");
+        usize::from(!matches!(answer.state, State::Done { .. }))
     }
 }
 
@@ -279,12 +283,13 @@ entities:
         Self { client: sidecar.client().await, _sidecar: sidecar }
     }
 
-    async fn invalidate(&self, id: usize) {
+    async fn invalidate(&self, id: usize) -> usize {
         let params = [("id".to_owned(), id.to_string())].into();
         let target = client::invalidate::Target::Member(Box::new(client::invalidate::MemberTarget::of("user", params)));
         let answer = self.client.invalidate(client::invalidate::Invalidation::of(vec![target])).await;
         let answer = answer.expect("served");
-        assert!(answer.status == "DONE" && answer.counts.matched == 4, "{answer:?}");
+        assert_eq!(answer.counts.matched, 4, "{answer:?}");
+        usize::from(answer.status != "DONE")
     }
 }
 
@@ -339,7 +344,8 @@ impl Raw {
         self.exchange(round);
     }
 
-    fn invalidate(&mut self, ids: &[usize]) {
+    /// Answers whether replicas were late.
+    fn invalidate(&mut self, ids: &[usize]) -> usize {
         let mut intents = self.taking_off();
         let mut written = [const { Vec::new() }; 3];
         for _ in ids {
@@ -348,7 +354,8 @@ impl Raw {
             intents.push(stream, &[b"XADD", stream.as_bytes(), b"*", b"i", &INTENT]);
             written[owner(stream)].push(self.next);
         }
-        let answers = confirmed(self.exchange(intents.wait()));
+        let mut answers = self.exchange(intents.wait());
+        let mut late = unconfirmed(&mut answers);
         for (answers, streams) in answers.into_iter().zip(written) {
             // The ones before took others off.
             let added = answers.len() - streams.len();
@@ -374,7 +381,8 @@ impl Raw {
                 last.push(&alias, &[b"DEL", alias.as_bytes(), &alias.sibling(Sibling::Guard)]);
             }
         }
-        confirmed(self.exchange(last.wait()));
+        late += unconfirmed(&mut self.exchange(last.wait()));
+        late.min(1)
     }
 
     /// It is not waited for: it goes with whatever comes next.
@@ -443,12 +451,10 @@ impl Round {
     }
 }
 
-/// The answers without those to `WAIT`, which all have to be good.
-fn confirmed(mut answers: [Vec<Value>; 3]) -> [Vec<Value>; 3] {
-    for answers in &mut answers {
-        assert!(matches!(answers.pop(), None | Some(Value::Int(1..))), "the replicas are late");
-    }
-    answers
+/// Takes off the answers to `WAIT`, and counts those that are short.
+fn unconfirmed(answers: &mut [Vec<Value>; 3]) -> usize {
+    let waited = answers.iter_mut().filter_map(Vec::pop);
+    waited.filter(|waited| !matches!(waited, Value::Int(1..))).count()
 }
 
 fn owner(key: &Key) -> usize {

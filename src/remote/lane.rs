@@ -149,8 +149,7 @@ fn asks(node: &Arc<Node>) -> &mpsc::Sender<Ask> {
 async fn serve(node: &Node, mut asks: mpsc::Receiver<Ask>) {
     let mut lane = Lane { node, link: None, slot: None, opened: 0, next_try: Instant::now() };
     while let Some(first) = asks.recv().await {
-        // Whoever else is ready to ask shares the batch.
-        tokio::task::yield_now().await;
+        // Whoever asked meanwhile shares the batch. Nobody is waited for: the next batch leaves when this one is answered.
         let mut batch = vec![first];
         while let Ok(ask) = asks.try_recv() {
             batch.push(ask);
