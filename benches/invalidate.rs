@@ -30,6 +30,7 @@ use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
 use hydrant::domain::clock::Clock;
 use hydrant::domain::entity::{Alias, AliasValue, Draft};
+use hydrant::domain::journal::Journal;
 use hydrant::domain::key::{Key, Sibling};
 use hydrant::domain::random::Random;
 use hydrant::domain::store::{Store, StoreState};
@@ -81,7 +82,7 @@ fn main() {
             let elapsed = begun.elapsed();
             // What is left after the answer: the intent is taken off.
             raw.take_off();
-            runtime.block_on(quiet());
+            runtime.block_on(inside.is_quiet());
             elapsed.as_secs_f64() * 1e6
         };
         let measured = [
@@ -115,7 +116,7 @@ fn main() {
         }
     }
     report_rates(rates, rounds);
-    println!("not confirmed within 50 ms, because the machine was busy: {late}");
+    println!("not done at once, because the machine was busy: {late}");
 }
 
 fn report_times(mut times: [Vec<f64>; 3]) {
@@ -162,11 +163,6 @@ fn ids(batch: usize) -> [usize; AT_ONCE] {
     std::array::from_fn(|n| (batch * AT_ONCE + n) % MEMBERS)
 }
 
-async fn quiet() {
-    // tidy: waits because what was measured is over, and what follows it has to end
-    tokio::time::sleep(Duration::from_millis(1)).await;
-}
-
 fn key(id: usize) -> Key {
     Key::new(format!("user:{id}")).expect("a good key")
 }
@@ -178,6 +174,7 @@ fn aliases(id: usize) -> [Key; 3] {
 /// The flow on the store and the journal as the process builds them, and nothing above it.
 struct Inside {
     invalidate: Invalidate,
+    journal: Arc<RemoteJournal>,
     trace: TraceContext,
     _tasks: (Tasks, Deaths),
 }
@@ -214,8 +211,8 @@ impl Inside {
         let user = Draft { aliases: ALIASES.map(alias).to_vec(), ..draft("user") };
         let settings =
             Settings { catalog: Arc::new(catalog(vec![user])), switch: Switch::default(), sources: BTreeMap::new() };
-        let journal = RemoteJournal::new(store.clone(), random.clone()).expect("a good group");
-        let hands = Hands { store: store.clone(), removal: store, journal: Arc::new(journal), filler };
+        let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone()).expect("a good group"));
+        let hands = Hands { store: store.clone(), removal: store, journal: journal.clone(), filler };
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let trace = TraceContext::start(&random);
         let means = Means { live: Live::new(settings), tasks: tasks.clone(), clock: Clock::System, random, metrics };
@@ -228,7 +225,7 @@ impl Inside {
             spool: None,
         };
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
-        Self { invalidate, trace, _tasks: (tasks, deaths) }
+        Self { invalidate, journal, trace, _tasks: (tasks, deaths) }
     }
 
     async fn invalidate(&self, id: usize) -> usize {
@@ -249,8 +246,14 @@ impl Inside {
             until: Instant::now() + Duration::from_secs(1),
         };
         let answer = self.invalidate.run(request).await.expect("served");
-        assert_eq!(answer.counts.matched, 4, "{answer:?}");
-        usize::from(!matches!(answer.state, State::Done { .. }))
+        let is_done = matches!(answer.state, State::Done { .. });
+        assert!(!is_done || answer.counts.matched == 4, "{answer:?}");
+        usize::from(!is_done)
+    }
+
+    /// Returns when everything that follows an answer has ended.
+    async fn is_quiet(&self) {
+        while self.journal.backlog().await.iter().any(|count| *count != Ok(0)) {}
     }
 }
 
@@ -288,8 +291,9 @@ entities:
         let target = client::invalidate::Target::Member(Box::new(client::invalidate::MemberTarget::of("user", params)));
         let answer = self.client.invalidate(client::invalidate::Invalidation::of(vec![target])).await;
         let answer = answer.expect("served");
-        assert_eq!(answer.counts.matched, 4, "{answer:?}");
-        usize::from(answer.status != "DONE")
+        let is_done = answer.status == "DONE";
+        assert!(!is_done || answer.counts.matched == 4, "{answer:?}");
+        usize::from(!is_done)
     }
 }
 

@@ -90,7 +90,8 @@ pub fn confirmation(carriers: impl IntoIterator<Item = Carrier>) -> Confirmation
 }
 
 async fn ask(node: Arc<Node>, link: Arc<Link>, slot: u16) -> Confirmed {
-    let confirmed = match told(&node, link, slot, Request::default()).await {
+    // Whoever waits behind a batch that is under way waits no longer than for one batch.
+    let confirmed = match told(&node, link, slot, Request::default(), batch_limit(&node)).await {
         Some(Ok((_, confirmed))) => confirmed,
         Some(Err(_)) | None => Confirmed::Short,
     };
@@ -107,7 +108,9 @@ pub async fn ride(node: &Arc<Node>, op: Op, slot: u16, request: &Request) -> Opt
     let link = node.link().await.ok()?;
     let started = Instant::now();
     let span = tracing::debug_span!("redis", op = op.as_str(), node = %node.address);
-    let rode = told(node, link.clone(), slot, request.clone()).instrument(span).await?.map_err(StoreError::from);
+    // The batch that is under way, and its own: whoever gave up earlier would not hear what became of its commands.
+    let told = told(node, link.clone(), slot, request.clone(), 2 * batch_limit(node));
+    let rode = told.instrument(span).await?.map_err(StoreError::from);
     if let Ok((_, confirmed)) = &rode {
         node.shared.metrics.confirmed(*confirmed);
     }
@@ -120,14 +123,24 @@ pub async fn ride(node: &Arc<Node>, op: Op, slot: u16, request: &Request) -> Opt
     Some(rode)
 }
 
-async fn told(node: &Arc<Node>, link: Arc<Link>, slot: u16, request: Request) -> Option<Result<Rode, NoReply>> {
+async fn told(
+    node: &Arc<Node>,
+    link: Arc<Link>,
+    slot: u16,
+    request: Request,
+    longest: Duration,
+) -> Option<Result<Rode, NoReply>> {
     let (answer, answered) = oneshot::channel();
     asks(node).try_send(Ask { request, link, slot, answer }).ok()?;
-    // Whoever waits behind a batch that is under way waits no longer than for one batch.
-    match tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await {
+    match tokio::time::timeout(longest, answered).await {
         Ok(answer) => answer.ok(),
         Err(_elapsed) => Some(Err(NoReply::Late)),
     }
+}
+
+/// By then a batch is answered, or given up.
+fn batch_limit(node: &Node) -> Duration {
+    WAIT_FOR + node.shared.deadline
 }
 
 /// To the task that serves one node; it begins when it is first needed.
@@ -219,7 +232,7 @@ impl Lane<'_> {
             tracing::warn!(node = %self.node.address, "redis does not tell its run (INFO server): nothing can be confirmed");
         }
         self.opened += 1;
-        let (link, inlet) = Link::new(self.opened, server, WAIT_FOR + shared.deadline, self.node.retired.child_token());
+        let (link, inlet) = Link::new(self.opened, server, batch_limit(self.node), self.node.retired.child_token());
         drop(shared.tasks.until_end(link::drive(wire, inlet)));
         self.link = Some(Arc::new(link));
         self.link.clone()
