@@ -13,8 +13,7 @@ use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Erased, Erasure, Gone};
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::lane::{self, Carrier};
-use crate::remote::request::{Op, Request};
-use crate::remote::route::Road;
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::store::Remote;
 use crate::remote::{error, mark};
 

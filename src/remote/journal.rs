@@ -23,8 +23,8 @@ use crate::domain::store::{Refusal, StoreError};
 use crate::remote::connect::{server_time, text};
 use crate::remote::error::{self, accepted};
 use crate::remote::lane::{self, Carrier};
-use crate::remote::request::{Decimal, Op, Request};
-use crate::remote::route::{Road, Shares};
+use crate::remote::request::{Decimal, Op, Request, Road};
+use crate::remote::route::Shares;
 use crate::remote::store::Remote;
 
 /// Enough that every node of a usual cluster has some; few enough that looking through all of them is cheap.

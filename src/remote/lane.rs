@@ -30,7 +30,7 @@ use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::remote::error;
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::Outcome;
-use crate::remote::node::Node;
+use crate::remote::node::{Ask, Node, Rode};
 use crate::remote::request::{Decimal, Op, Request};
 
 /// How long replicas may take. In one rack they have it in less than a millisecond; one that needs this long is away.
@@ -50,20 +50,6 @@ pub enum Carrier {
     /// Its lane, and what the replicas said.
     Lane(Confirmed),
 }
-
-/// Somebody who waits for the replicas. One who is not answered may take it that nothing was sent.
-pub struct Ask {
-    /// What is to be written before the marker; nothing where that was done already.
-    request: Request,
-    /// The node's own connection, which carried what was written, or would have carried it.
-    link: Arc<Link>,
-    /// The node owned it then.
-    slot: u16,
-    answer: oneshot::Sender<Result<Rode, NoReply>>,
-}
-
-/// What a request on the lane was answered, and whether the replicas have it.
-pub type Rode = (Vec<Value>, Confirmed);
 
 /// One confirmation for everything that these carried and that has been answered.
 pub fn confirmation(carriers: impl IntoIterator<Item = Carrier>) -> Confirmation {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -18,11 +18,10 @@ use tracing::Instrument;
 use crate::domain::breaker::{self, Admission, Breaker, Change};
 use crate::domain::random::Random;
 use crate::domain::removal::Primary;
-use crate::domain::store::StoreError;
+use crate::domain::store::{Confirmed, StoreError};
 use crate::domain::watched::Watched;
 use crate::remote::connect::{self, Dial, Wire};
 use crate::remote::error::{self, ConnectError};
-use crate::remote::lane::Ask;
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::{Metrics, Outcome, Standing};
 use crate::remote::request::{Op, Request};
@@ -78,6 +77,20 @@ pub struct Node {
     pub loads: AtomicU64,
     pub functions_missing: AtomicBool,
 }
+
+/// Somebody who waits for the replicas. One who is not answered may take it that nothing was sent.
+pub struct Ask {
+    /// What is to be written before the marker; nothing where that was done already.
+    pub request: Request,
+    /// The node's own connection, which carried what was written, or would have carried it.
+    pub link: Arc<Link>,
+    /// The node owned it then.
+    pub slot: u16,
+    pub answer: oneshot::Sender<Result<Rode, NoReply>>,
+}
+
+/// What a request on the lane was answered, and whether the replicas have it.
+pub type Rode = (Vec<Value>, Confirmed);
 
 #[derive(Clone, Debug)]
 enum Stand {

@@ -18,7 +18,7 @@ use crate::remote::library::Script;
 use crate::remote::link::Link;
 use crate::remote::metrics::RedirectKind;
 use crate::remote::node::Node;
-use crate::remote::request::{Op, Request};
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::store::Remote;
 use crate::remote::{Address, error};
 
@@ -28,14 +28,6 @@ const KEYS_AT_ONCE: usize = 256;
 const REDIRECTS: usize = 5;
 /// Before the next try where a slot is half here and half there.
 const TRY_AGAIN_PAUSE: Duration = Duration::from_millis(5);
-
-/// Which of a node's connections some commands take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Road {
-    Usual,
-    /// The lane: whoever sends them waits for the replicas before anything else.
-    Lane,
-}
 
 /// The replies that belong to each key, in the order asked for, and what carried the requests that were answered.
 pub struct Shares {

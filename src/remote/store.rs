@@ -18,8 +18,7 @@ use crate::domain::removal::Erasure;
 use crate::domain::store::{ClaimAsk, Claimed, Held, Refusal, Registered, Registration, Store, StoreError, StoreState};
 use crate::remote::library::Functions;
 use crate::remote::node::{Health, Shared};
-use crate::remote::request::{Op, Request};
-use crate::remote::route::Road;
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::topology::Topology;
 use crate::remote::{Mode, claim, error};
 
