@@ -310,6 +310,7 @@ fn entity() -> Entity {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
+        follows: None,
         load: Some(load),
         ttl: Ttl::new(Duration::from_secs(300), 10, 20, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),

@@ -23,6 +23,7 @@ use redis::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::key::{SLOTS, slot_tag};
 use crate::domain::mutant::{self, Mutant};
@@ -49,6 +50,20 @@ pub enum Carrier {
     Link { node: Arc<Node>, link: Arc<Link>, slot: u16 },
     /// Its lane, and what the replicas said.
     Lane(Confirmed),
+}
+
+impl Carrier {
+    /// Which server answered, and in which of its lives. One that does not tell its run is another one with each
+    /// connection.
+    pub fn server(&self) -> Option<u64> {
+        match self {
+            Self::Lane(_) => None,
+            Self::Link { node, link, slot: _ } => Some(match &link.server.run {
+                Some(run) => xxh3_64(run.as_bytes()),
+                None => xxh3_64(format!("{} {}", node.address, link.number).as_bytes()),
+            }),
+        }
+    }
 }
 
 /// One confirmation for everything that these carried and that has been answered.
