@@ -202,6 +202,7 @@ fn entity() -> Entity {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
+        follows: None,
         load: Some(Load {
             source: Name::new("instant").expect("a good name"),
             path: Template::parse("/users/{id}").expect("a good template"),

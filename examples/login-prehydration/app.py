@@ -25,26 +25,37 @@ def answer(call: Call) -> object:
     match call.path.split("/"):
         case [_, "page", parts]:
             user, began = call.user(), time.perf_counter()
-            page = {part: timed(read, part, user, call.token()) for part in parts.split(",")}
+            page = {}
+            for part in parts.split(","):
+                page[part] = timed(read, part, whose(part, user, page), call.token())
             note(user, list(page))
             return {"ms": (time.perf_counter() - began) * 1000, "parts": page}
         case _:
             raise Refused(404)
 
 
-def read(part: str, user: str, session: str) -> tuple[str, object]:
+def whose(part: str, user: str, page: dict) -> str:
+    """A hierarchy is the organisation's, and the profile says which one that is. All else is the user's own."""
+    return page["profile"]["value"]["organisation"]["id"] if part == "hierarchy" else user
+
+
+def read(part: str, whose: str, session: str) -> tuple[str, object]:
     # 1. The cache first, which Hydrant has filled.
-    cached = store.get(f"user:{part}:{user}")
+    cached = store.get(key(part, whose))
     if cached:
         return "hit", json.loads(cached)
     # 2. A miss: the backend.
     try:
-        value = backend(part, user, session)
+        value = backend(part, whose, session)
     except OSError:
         return "unavailable", None
     # 3. For the next time.
-    store.setex(f"user:{part}:{user}", KEPT, json.dumps(value))
+    store.setex(key(part, whose), KEPT, json.dumps(value))
     return "miss", value
+
+
+def key(part: str, whose: str) -> str:
+    return f"org:hierarchy:{whose}" if part == "hierarchy" else f"user:{part}:{whose}"
 
 
 def note(user: str, parts: list[str]) -> None:
@@ -54,10 +65,10 @@ def note(user: str, parts: list[str]) -> None:
     store.expire(f"hydrant:{{{GROUP}:{name}}}:history", 30 * 86400)
 
 
-def backend(part: str, user: str, session: str) -> object:
+def backend(part: str, whose: str, session: str) -> object:
     port = os.environ[f"{part.upper()}_PORT"]
     ask = urllib.request.Request(
-        f"http://127.0.0.1:{port}/{part}/{user}", headers={"authorization": f"Bearer {session}"}
+        f"http://127.0.0.1:{port}/{part}/{whose}", headers={"authorization": f"Bearer {session}"}
     )
     with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
         return json.load(answer)

@@ -1,4 +1,6 @@
-"""Five backends, each on a port of its own. All want the user's session; one is slow, one fails, one never answers."""
+"""Six backends, each on a port of its own. Five want the user's session; one is slow, one fails, one never answers. The
+sixth has what is not one user's own: an organisation's hierarchy.
+"""
 
 import os
 import threading
@@ -7,12 +9,13 @@ from collections import Counter
 
 from web import Call, Refused, serve
 
-SECONDS = {"profile": 0.05, "orders": 0.2, "recommendations": 0.8, "offers": 0.1, "messages": 600.0}
+SECONDS = {"profile": 0.05, "orders": 0.2, "recommendations": 0.8, "offers": 0.1, "messages": 600.0, "hierarchy": 0.1}
 CONTENT = {
-    "profile": {"name": "Ann Rolle", "language": "en"},
+    "profile": {"name": "Ann Rolle", "language": "en", "organisation": {"id": "north"}},
     "orders": {"open": [{"number": 7, "total": 1250}]},
     "recommendations": {"items": ["lamp", "kettle", "rug"]},
     "messages": {},
+    "hierarchy": {"head": "Eva Lind", "teams": ["sales", "support"]},
 }
 
 calls: Counter[str] = Counter()
@@ -23,8 +26,8 @@ def backend(name: str):
     def answer(call: Call) -> object:
         if call.path == "/calls":
             return {"calls": calls[name], "waiting": waiting[name]}
-        user = call.path.rpartition("/")[2]
-        if call.user() != user:
+        whose = call.path.rpartition("/")[2]
+        if name != "hierarchy" and call.user() != whose:
             raise Refused(403)
         calls[name] += 1
         waiting[name] += 1
@@ -32,7 +35,7 @@ def backend(name: str):
         waiting[name] -= 1
         if name == "offers":
             raise Refused(500)
-        return {"id": user, **CONTENT[name]}
+        return {"id": whose, **CONTENT[name]}
 
     return answer
 

@@ -15,6 +15,7 @@ import redis
 GROUP = "login-prehydration"
 PAGE = ("profile", "orders", "recommendations")  # what these people look at
 BROKEN = ("offers", "messages")  # what nobody can get at present
+HIERARCHY = "org:hierarchy:north"  # of everybody's organisation, as the profiles say
 FIGURES = Path(os.environ["WORK"], "figures.json")
 
 store = redis.Redis(port=int(os.environ["REDIS_PORT"]), password=os.environ["REDIS_PASSWORD"], decode_responses=True)
@@ -76,6 +77,23 @@ def with_hydrant() -> None:
     check("no key of theirs is left, nor their histories", left == [], f"{store.dbsize()} keys in all of Redis")
 
 
+def organisation() -> None:
+    """What is known only once another answer is there:"""
+    parts = ("profile", "hierarchy")
+    (cookie,), _ = logins(["301"])
+    eventually(lambda: "profile" in cached("301"))
+    check("a newcomer looks at the organisation's hierarchy", how(page(cookie, parts)) == ["hit", "miss"])
+    leave(["301"], [cookie])
+    check("what is not the user's own stays after a logout", store.exists(HIERARCHY) == 1)
+    store.delete(HIERARCHY)
+    asked = calls("hierarchy")
+    (cookie,), _ = logins(["301"])
+    there = eventually(lambda: store.exists(HIERARCHY) and "profile" in cached("301"))
+    check("the next login fills it: the profile says whose it is", there and calls("hierarchy") == asked + 1)
+    check("the page is all hits", how(page(cookie, parts)) == ["hit", "hit"])
+    post("login", "/logout?forget", cookie)
+
+
 def hydrant_stopped() -> None:
     """Hydrant is stopped:"""
     cookie, status = login("201")
@@ -120,8 +138,8 @@ def login(user: str) -> tuple[str, dict]:
         return answer.headers["set-cookie"].partition(";")[0], json.load(answer)
 
 
-def page(cookie: str) -> dict:
-    return post("app", f"/page/{','.join(PAGE)}", cookie)
+def page(cookie: str, parts: tuple[str, ...] = PAGE) -> dict:
+    return post("app", f"/page/{','.join(parts)}", cookie)
 
 
 def how(page: dict) -> list[str]:
@@ -182,7 +200,7 @@ def check(what: str, held: bool, seen: str = "") -> None:
 
 
 if __name__ == "__main__":
-    phase = {phase.__name__: phase for phase in (before, with_hydrant, hydrant_stopped, report)}[sys.argv[1]]
+    phase = {phase.__name__: phase for phase in (before, with_hydrant, organisation, hydrant_stopped, report)}[sys.argv[1]]
     print(f"\n{phase.__doc__}")
     phase()
     FIGURES.write_text(json.dumps(figures))

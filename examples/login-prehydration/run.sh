@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs five backends, a login service and an app on a Redis and a Hydrant of their own, logs people in, and checks what
+# Runs six backends, a login service and an app on a Redis and a Hydrant of their own, logs people in, and checks what
 # came of it. Ends with 0 only if every check held. See README.md.
 source "$(dirname "$0")/../lib.sh"
 
@@ -22,7 +22,7 @@ export PYTHONPATH=generated
 build_hydrant
 within 60
 
-for name in PROFILE ORDERS RECOMMENDATIONS OFFERS MESSAGES LOGIN APP REDIS HYDRANT HYDRANT_PROBES; do
+for name in PROFILE ORDERS RECOMMENDATIONS OFFERS MESSAGES HIERARCHY LOGIN APP REDIS HYDRANT HYDRANT_PROBES; do
     free_port ${name}_PORT
 done
 export REDIS_PASSWORD=redis-password-of-this-run SESSION_SECRET=a-secret-of-this-run-of-32-bytes-or-more WORK
@@ -34,13 +34,14 @@ start_redis
 start backends .venv/bin/python backends.py
 start login .venv/bin/python login.py
 start app .venv/bin/python app.py
-until_true backends 10 listens "$MESSAGES_PORT"
+until_true backends 10 listens "$HIERARCHY_PORT"
 until_true login 10 listens "$LOGIN_PORT"
 until_true app 10 listens "$APP_PORT"
 
 drive .venv/bin/python drive.py before
 start_hydrant
 drive .venv/bin/python drive.py with_hydrant
+drive .venv/bin/python drive.py organisation
 stop hydrant
 drive .venv/bin/python drive.py hydrant_stopped
 drive .venv/bin/python drive.py report

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::named::{self, Named, pair};
 use crate::cli::{Out, block_on};
 use crate::domain::secret::Secret;
-use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Mode, Stated, Who};
+use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Line, Mode, Stated, Who};
 
 /// Fill for one user: what is always filled at a login, and the members named here.
 #[derive(Debug, clap::Args)]
@@ -101,11 +101,18 @@ fn table(answer: &Answer) -> String {
     if let Some(retry) = answer.retry_after_ms {
         text.push_str(&format!(", try again in {retry:.0} ms"));
     }
-    let widest = answer.resources.iter().map(|r| r.key.chars().count()).max().unwrap_or(0);
+    // What follows from another's answer has no key yet.
+    let called = |r: &Line| if r.key.is_empty() { format!("({})", r.entity) } else { r.key.clone() };
+    let widest = answer.resources.iter().map(|r| called(r).chars().count()).max().unwrap_or(0);
     for r in &answer.resources {
         let line = format!(
             "\n  {:<widest$}  {:<9} {:>8.1} ms {:>8} B  {:<12} {}",
-            r.key, r.outcome, r.elapsed_ms, r.bytes, r.source, r.reason
+            called(r),
+            r.outcome,
+            r.elapsed_ms,
+            r.bytes,
+            r.source,
+            r.reason
         );
         text.push_str(line.trim_end());
     }

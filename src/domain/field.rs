@@ -8,20 +8,42 @@ use std::borrow::Cow;
 use crate::domain::json::{Fault, Kind, Reader};
 use crate::domain::projection::paths::{Place, Step};
 
-/// The string or whole number at a place, as a person would write it; none where there is no such thing.
+/// What stands at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    /// A string or a whole number, as a person would write it.
+    Text(Cow<'a, str>),
+    /// The place is not there, or it holds `null`.
+    Nothing,
+    /// Anything else, a place that is there twice, or no JSON at all.
+    Unfit,
+}
+
+/// The string or whole number at a place; none where there is no such thing.
 pub fn at<'a>(json: &'a [u8], place: &Place) -> Option<Cow<'a, str>> {
-    let mut reader = Reader::new(json).ok()?;
-    let mut found = Vec::new();
-    descend(&mut reader, &place.steps, &mut found).ok()?;
-    reader.finish().ok()?;
-    match <[_; 1]>::try_from(found) {
-        Ok([only]) => only,
-        Err(_) => None,
+    match look(json, place) {
+        Found::Text(text) => Some(text),
+        Found::Nothing | Found::Unfit => None,
+    }
+}
+
+pub fn look<'a>(json: &'a [u8], place: &Place) -> Found<'a> {
+    let read = || {
+        let mut reader = Reader::new(json)?;
+        let mut found = Vec::new();
+        descend(&mut reader, &place.steps, &mut found)?;
+        reader.finish()?;
+        Ok::<_, Fault>(found)
+    };
+    match read() {
+        Ok(mut found) if found.len() == 1 => found.remove(0),
+        Ok(found) if found.is_empty() => Found::Nothing,
+        Ok(_) | Err(_) => Found::Unfit,
     }
 }
 
 /// Reads one value to its end, whether or not the place is in it.
-fn descend<'a>(reader: &mut Reader<'a>, steps: &[Step], found: &mut Vec<Option<Cow<'a, str>>>) -> Result<(), Fault> {
+fn descend<'a>(reader: &mut Reader<'a>, steps: &[Step], found: &mut Vec<Found<'a>>) -> Result<(), Fault> {
     let Some((step, rest)) = steps.split_first() else {
         found.push(scalar(reader)?);
         return Ok(());
@@ -52,17 +74,21 @@ fn descend<'a>(reader: &mut Reader<'a>, steps: &[Step], found: &mut Vec<Option<C
     Ok(())
 }
 
-fn scalar<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
+fn scalar<'a>(reader: &mut Reader<'a>) -> Result<Found<'a>, Fault> {
     match reader.peek()? {
-        Kind::Text => Ok(Some(reader.text()?.decoded())),
+        Kind::Text => Ok(Found::Text(reader.text()?.decoded())),
         Kind::Number => {
             let number = reader.number()?;
             let whole = number.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-            Ok(whole.then_some(Cow::Borrowed(number)))
+            Ok(if whole { Found::Text(Cow::Borrowed(number)) } else { Found::Unfit })
         }
-        Kind::Object | Kind::Array | Kind::Bool | Kind::Null => {
+        Kind::Null => {
             reader.skip()?;
-            Ok(None)
+            Ok(Found::Nothing)
+        }
+        Kind::Object | Kind::Array | Kind::Bool => {
+            reader.skip()?;
+            Ok(Found::Unfit)
         }
     }
 }
@@ -92,6 +118,14 @@ mod tests {
             assert_eq!(read(json, place), None, "{place}");
         }
         assert_eq!(read(r#"{"a":"x""#, "$.a"), None, "cut short");
+    }
+
+    #[test]
+    fn nothing_is_told_from_what_is_unfit() {
+        let json = br#"{"null":null,"yes":true,"twice":1,"twice":1}"#;
+        let look = |json, place: &str| look(json, &Place::parse(place).expect("a good place"));
+        assert_eq!([look(json, "$.null"), look(json, "$.none")], [Found::Nothing, Found::Nothing]);
+        assert_eq!([look(json, "$.yes"), look(json, "$.twice"), look(b"x", "$.a")], [const { Found::Unfit }; 3]);
     }
 
     #[test]

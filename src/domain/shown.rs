@@ -6,7 +6,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::domain::catalog::Catalog;
-use crate::domain::entity::Member;
+use crate::domain::entity::{Entity, Member};
 use crate::domain::key::Key;
 use crate::domain::template::Params;
 
@@ -15,10 +15,15 @@ const DIGITS: usize = 16;
 
 /// The member's parameters, hashed where they are secret.
 pub fn params(member: &Member) -> Params {
-    if !member.entity.is_secret() {
-        return member.params.clone();
+    params_of(&member.entity, &member.params)
+}
+
+/// The same of parameters that may not be all there yet.
+pub fn params_of(entity: &Entity, params: &Params) -> Params {
+    if !entity.is_secret() {
+        return params.clone();
     }
-    member.params.iter().map(|(name, value)| (name, hash(value))).collect()
+    params.iter().map(|(name, value)| (name, hash(value))).collect()
 }
 
 /// The member's key, with hashes in it where its ids are secret, and `\xHH` for bytes that are not text.

@@ -21,6 +21,7 @@ mod tags;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -32,7 +33,7 @@ use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Random;
 use crate::domain::secret::Secret;
 use crate::domain::source::Source;
-use crate::domain::store::{ClaimMode, Store};
+use crate::domain::store::{ClaimMode, Store, StoreError};
 use crate::domain::subject::Subject;
 use crate::domain::trace::TraceContext;
 use crate::fill::ending::Filled;
@@ -133,6 +134,12 @@ impl Filler {
     pub fn owner(&self, subject: &Subject) -> Owner {
         let tenant = subject.tenant().map(str::to_owned);
         Owner { subject: Pseudonym::of(&self.config.group, subject), tenant }
+    }
+
+    /// What stands at a key, for a flow that has just seen to it.
+    pub async fn value(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let held = self.store.read(std::slice::from_ref(key)).await?;
+        Ok(held.into_iter().next().flatten().map(|held| held.value))
     }
 
     pub async fn fill(&self, job: Job) -> Resource {

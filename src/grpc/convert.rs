@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::entity::Member;
+use crate::domain::entity::Entity;
 use crate::domain::error::{Error, FieldError, Kind};
-use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::outcome::Outcome;
 use crate::domain::secret::Secret;
 use crate::domain::shown;
 use crate::domain::subject::{self, Subject, SubjectError};
@@ -24,8 +24,10 @@ use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
 use crate::grpc::pb::prehydrate_request::Who as Shown;
 use crate::prehydrate::request::{
-    Exclusion, Freshness, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait, Who, Why,
+    Ending, Exclusion, Expected, Freshness, Line, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait,
+    Who, Why,
 };
+use crate::prehydrate::wanted::Wanted;
 
 pub mod record;
 
@@ -61,11 +63,11 @@ pub fn request(message: pb::PrehydrateRequest, trace: TraceContext, until: Insta
 }
 
 pub fn response(report: Report) -> pb::PrehydrateResponse {
-    let Report { trace, status, resources, plan, retry_after, elapsed } = report;
+    let Report { trace, status, lines, plan, retry_after, elapsed } = report;
     pb::PrehydrateResponse {
         trace_id: trace.to_string(),
         status: status_out(status).into(),
-        outcomes: resources.into_iter().map(outcome_out).collect(),
+        outcomes: lines.into_iter().map(outcome_out).collect(),
         plan: plan.into_iter().map(planned_out).collect(),
         retry_after: retry_after.map(duration_out),
         elapsed: Some(duration_out(elapsed)),
@@ -191,13 +193,14 @@ struct MapLimits {
     value: std::ops::RangeInclusive<usize>,
 }
 
-fn outcome_out((why, resource): (Why, Resource)) -> pb::ResourceOutcome {
-    let Resource { member, outcome, reason, elapsed, written, is_session_refused: _ } = resource;
+fn outcome_out(line: Line) -> pb::ResourceOutcome {
+    let Line { planned: Planned { wanted, why }, ending } = line;
+    let Ending { outcome, reason, elapsed, written } = ending;
     let tier = if written.is_some() { pb::Tier::Redis } else { pb::Tier::Unspecified };
     pb::ResourceOutcome {
-        key: shown::key(&member),
+        key: key_of(&wanted),
         outcome: fill_outcome_out(outcome).into(),
-        source: source_of(&member),
+        source: source_of(wanted.entity()),
         elapsed: Some(duration_out(elapsed)),
         bytes: written.map_or(0, |written| written.bytes as u64),
         score: why.score,
@@ -205,36 +208,45 @@ fn outcome_out((why, resource): (Why, Resource)) -> pb::ResourceOutcome {
         reason,
         tier: tier.into(),
         ttl: written.map(|written| duration_out(written.ttl)),
-        member: Some(member_out(&member)),
+        member: Some(member_out(&wanted)),
     }
 }
 
 fn planned_out(proposed: Proposed) -> pb::PlannedFill {
-    let Proposed { planned: Planned { member, why: Why { reason, score } }, exclusion } = proposed;
+    let Proposed { planned: Planned { wanted, why: Why { reason, score } }, exclusion, expected } = proposed;
+    let Expected { bytes, elapsed } = expected;
     pb::PlannedFill {
-        key: shown::key(&member),
-        source: source_of(&member),
+        key: key_of(&wanted),
+        source: source_of(wanted.entity()),
         score,
         plan_reason: reason_out(reason).into(),
         exclusion: exclusion_out(exclusion).into(),
         explanation: explanation(exclusion, reason).to_owned(),
-        expected_bytes: 0,
-        expected_elapsed: None,
-        member: Some(member_out(&member)),
+        expected_bytes: bytes.unwrap_or_default(),
+        expected_elapsed: elapsed.map(duration_out),
+        member: Some(member_out(&wanted)),
     }
 }
 
-fn member_out(member: &Member) -> pb::Member {
-    let params = shown::params(member);
+/// Empty while it is not known.
+fn key_of(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Member(member) => shown::key(member),
+        Wanted::Dependent(_) => String::new(),
+    }
+}
+
+fn member_out(wanted: &Wanted) -> pb::Member {
+    let params = shown::params_of(wanted.entity(), wanted.params());
     pb::Member {
-        entity: member.entity.name().to_string(),
+        entity: wanted.entity().name().to_string(),
         alias: String::new(),
         params: params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
 }
 
-fn source_of(member: &Member) -> String {
-    member.entity.load().map(|load| load.source.to_string()).unwrap_or_default()
+fn source_of(entity: &Entity) -> String {
+    entity.load().map(|load| load.source.to_string()).unwrap_or_default()
 }
 
 const fn explanation(exclusion: Option<Exclusion>, reason: Reason) -> &'static str {

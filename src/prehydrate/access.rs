@@ -96,7 +96,7 @@ fn look_up(catalog: &Catalog, what: &What) -> Result<(Name, Option<Item>), Refus
             // A history is of what the subject itself reads, so what follows from the subject need not be told.
             let item = match catalog.member(entity, params.clone()) {
                 Ok(member) => Item::of(&member),
-                Err(_) if declared.follows_from_subject() && params.is_empty() => Item::parse(entity),
+                Err(_) if declared.follows_from_login() && params.is_empty() => Item::parse(entity),
                 Err(error) => return Err(refuse("member.params", Kind::InvalidField, &error)),
             };
             Ok((declared.name().clone(), item))

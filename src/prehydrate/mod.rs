@@ -9,6 +9,7 @@ pub mod access;
 pub mod cookies;
 pub mod history;
 pub mod identity;
+mod items;
 pub mod learn;
 pub mod metrics;
 pub mod plan;
@@ -20,6 +21,7 @@ pub mod request;
 mod run;
 pub mod sampler;
 pub mod usefulness;
+pub mod wanted;
 mod work;
 
 use std::sync::Arc;
@@ -30,11 +32,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::domain::clock::Clock;
-use crate::domain::entity::{Entity, Member, Name};
+use crate::domain::entity::{Entity, Name};
 use crate::domain::error::Error;
 use crate::domain::habits::Habits;
 use crate::domain::key::Key;
-use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::outcome::Outcome;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
@@ -52,10 +54,13 @@ use crate::prehydrate::predict::Candidate;
 use crate::prehydrate::queue::Queue;
 use crate::prehydrate::record::Recorder;
 use crate::prehydrate::refused::{Session, Withdraw};
-use crate::prehydrate::request::{Exclusion, Freshness, Planned, Proposed, Report, Request, Status, Wait, Who, Why};
+use crate::prehydrate::request::{
+    Ending, Exclusion, Freshness, Line, Planned, Proposed, Report, Request, Status, Wait, Who,
+};
 use crate::prehydrate::run::{Growth, Joined, PlanId, Predicted, Run, Runs};
 use crate::prehydrate::sampler::Samples;
-use crate::prehydrate::usefulness::Sampling;
+use crate::prehydrate::usefulness::{Sampling, Usefulness};
+use crate::prehydrate::wanted::Wanted;
 use crate::prehydrate::work::Work;
 use crate::tasks::Tasks;
 
@@ -179,7 +184,7 @@ impl Prehydrate {
         let report = |status| Report {
             trace: trace.trace_id(),
             status,
-            resources: Vec::new(),
+            lines: Vec::new(),
             plan: Vec::new(),
             retry_after: None,
             elapsed: Duration::ZERO,
@@ -190,7 +195,8 @@ impl Prehydrate {
                 Some(habits) => self.predict(&config, &settings, &login, &plan.fills, &habits).await.candidates,
                 None => Vec::new(),
             };
-            Report { plan: propose(&settings, &login.subject, plan, candidates), ..report(Status::Planned) }
+            let proposed = propose(&settings, &login.subject, plan, candidates, self.learner.usefulness());
+            Report { plan: proposed, ..report(Status::Planned) }
         } else if !is_on(&settings, &login.subject, &plan, habits.is_some()) {
             report(Status::Disabled)
         } else {
@@ -199,9 +205,9 @@ impl Prehydrate {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
                 Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
-                        let mut resources = run.report(until).await;
-                        resources.extend(denied.into_iter().map(deny));
-                        Report { status: overall(status, &resources), resources, ..report(status) }
+                        let mut lines = run.report(until).await;
+                        lines.extend(denied.into_iter().map(deny));
+                        Report { status: overall(status, &lines), lines, ..report(status) }
                     }
                     Wait::Accepted | Wait::DryRun => report(status),
                 },
@@ -253,17 +259,25 @@ impl Prehydrate {
 
 /// Whether there is anything that may be filled; what will be predicted may always turn out to be.
 fn is_on(settings: &Settings, subject: &Subject, plan: &Plan, is_predicted: bool) -> bool {
-    let any_fills = plan.fills.iter().any(|planned| settings.switch.fills(&planned.member.entity));
+    let any_fills = plan.fills.iter().any(|planned| settings.switch.fills(planned.wanted.entity()));
     let may_fill = any_fills || plan.fills.is_empty() || (is_predicted && settings.switch.all);
     settings.switch.serves(subject) && may_fill
 }
 
 /// What would be filled as things stand, and after it what would be left out.
-fn propose(settings: &Settings, subject: &Subject, plan: Plan, candidates: Vec<Candidate>) -> Vec<Proposed> {
+fn propose(
+    settings: &Settings,
+    subject: &Subject,
+    plan: Plan,
+    candidates: Vec<Candidate>,
+    usefulness: &Usefulness,
+) -> Vec<Proposed> {
     let serves = settings.switch.serves(subject);
-    let is_off = |planned: &Planned| !serves || !settings.switch.fills(&planned.member.entity);
+    let fills = |wanted: &Wanted| settings.switch.fills(wanted.entity());
+    let fills_above = |wanted: &Wanted| wanted.above(&settings.catalog, subject).is_ok_and(|all| all.iter().all(fills));
+    let is_off = |planned: &Planned| !serves || !fills(&planned.wanted) || !fills_above(&planned.wanted);
     let (off, on): (Vec<_>, Vec<_>) = plan.fills.into_iter().partition(is_off);
-    let with = |exclusion| move |planned| Proposed { planned, exclusion };
+    let with = |exclusion| move |planned| proposed(planned, exclusion, usefulness);
     let on = on.into_iter().map(with(None));
     let off = off.into_iter().map(with(Some(Exclusion::Disabled)));
     let denied = plan.denied.into_iter().map(with(Some(Exclusion::Denied)));
@@ -271,15 +285,20 @@ fn propose(settings: &Settings, subject: &Subject, plan: Plan, candidates: Vec<C
         let exclusion = candidate.exclusion;
         let planned = candidate.planned();
         let exclusion = exclusion.or_else(|| is_off(&planned).then_some(Exclusion::Disabled));
-        Proposed { planned, exclusion }
+        proposed(planned, exclusion, usefulness)
     });
     let (taken, left_out): (Vec<_>, Vec<_>) = candidates.partition(|proposed| proposed.exclusion.is_none());
     on.chain(taken).chain(off).chain(denied).chain(left_out).collect()
 }
 
+fn proposed(planned: Planned, exclusion: Option<Exclusion>, usefulness: &Usefulness) -> Proposed {
+    let expected = usefulness.of(planned.wanted.entity().name()).expected();
+    Proposed { planned, exclusion, expected }
+}
+
 /// The status of a call that waited: a plan that was joined stays `Coalesced`, its resources tell the rest.
-fn overall(status: Status, resources: &[(Why, Resource)]) -> Status {
-    let settled = resources.iter().all(|(_, resource)| resource.outcome.is_settled());
+fn overall(status: Status, lines: &[Line]) -> Status {
+    let settled = lines.iter().all(|line| line.ending.outcome.is_settled());
     match status {
         Status::Coalesced => Status::Coalesced,
         _ if settled => Status::Completed,
@@ -287,19 +306,7 @@ fn overall(status: Status, resources: &[(Why, Resource)]) -> Status {
     }
 }
 
-fn deny(planned: Planned) -> (Why, Resource) {
-    let denied = "it belongs to another subject or tenant";
-    (planned.why, not_filled(planned.member, Outcome::Denied, denied))
-}
-
-/// A resource that was never begun.
-fn not_filled(member: Member, outcome: Outcome, why: &str) -> Resource {
-    Resource {
-        member,
-        outcome,
-        reason: why.to_owned(),
-        elapsed: Duration::ZERO,
-        written: None,
-        is_session_refused: false,
-    }
+fn deny(planned: Planned) -> Line {
+    let ending = Ending::not_filled(Outcome::Denied, "it belongs to another subject or tenant");
+    Line { planned, ending }
 }

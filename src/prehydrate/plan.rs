@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::domain::catalog::{Catalog, MemberError};
-use crate::domain::entity::{Member, Name};
+use crate::domain::entity::Name;
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::subject::Subject;
 use crate::domain::template::{Params, RenderError};
 use crate::prehydrate::request::{MemberRef, Planned, Reason, Why};
+use crate::prehydrate::wanted::{Identity, Wanted};
 
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -16,26 +17,21 @@ pub struct Plan {
     pub denied: Vec<Planned>,
 }
 
-/// Looks up what was asked for and adds what is always filled. All mistakes at once, each with its path.
+/// Looks up what was asked for and adds what is always filled, each after what it waits for. All mistakes at once, each
+/// with its path.
 pub fn draw_up(catalog: &Catalog, always: &[Name], subject: &Subject, asked: &[MemberRef]) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     let mut mistakes = Vec::new();
     let mut seen = BTreeSet::new();
     for (at, member) in asked.iter().enumerate() {
         match look_up(catalog, subject, &member.entity, &member.params) {
-            Ok(member) if !seen.insert(member.key.clone()) => {}
-            Ok(member) => {
-                let mine = member.entity.belongs_to(subject, &member.params);
-                let list = if mine { &mut plan.fills } else { &mut plan.denied };
-                list.push(Planned { member, why: Why::certain(Reason::Requested) });
-            }
+            Ok(chain) => plan.add(subject, &mut seen, chain, Reason::Requested),
             Err(error) => mistakes.push(Mistake { path: path_of_member(at, &error), error }),
         }
     }
     for name in always {
         match look_up(catalog, subject, name.as_str(), &Params::default()) {
-            Ok(member) if !seen.insert(member.key.clone()) => {}
-            Ok(member) => plan.fills.push(Planned { member, why: Why::certain(Reason::Always) }),
+            Ok(chain) => plan.add(subject, &mut seen, chain, Reason::Always),
             // A login without a tenant or a session cannot have what is keyed by it; the rest is filled all the same.
             Err(MemberError::Params(RenderError::Missing(_))) => {
                 tracing::debug!(entity = %name, "left out of the plan: the subject lacks what its key is made from");
@@ -52,17 +48,27 @@ struct Mistake {
     error: MemberError,
 }
 
-fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) -> Result<Member, MemberError> {
-    let complete = match catalog.entity(entity) {
-        Some(entity) => entity.complete(subject, params),
-        None => return Err(MemberError::UnknownEntity(entity.to_owned())),
-    };
-    let member = catalog.member(entity, complete)?;
-    // What the source's path cannot hold (`..`) is the caller's mistake, not a source that cannot be reached.
-    if let Some(load) = member.entity.load() {
-        load.path.path(&member.params)?;
+impl Plan {
+    fn add(&mut self, subject: &Subject, seen: &mut BTreeSet<Identity>, chain: Vec<Wanted>, reason: Reason) {
+        for wanted in chain {
+            if !seen.insert(wanted.identity()) {
+                continue;
+            }
+            let mine = wanted.entity().belongs_to(subject, wanted.params());
+            let why = Why::certain(wanted.reason(reason));
+            let list = if mine { &mut self.fills } else { &mut self.denied };
+            list.push(Planned { wanted, why });
+        }
     }
-    Ok(member)
+}
+
+/// What is asked for, after all that it waits for.
+fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) -> Result<Vec<Wanted>, MemberError> {
+    let wanted = Wanted::look_up(catalog, subject, entity, params)?;
+    let mut chain = wanted.above(catalog, subject)?;
+    chain.reverse();
+    chain.push(wanted);
+    Ok(chain)
 }
 
 fn path_of_member(at: usize, error: &MemberError) -> String {

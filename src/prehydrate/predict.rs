@@ -3,16 +3,17 @@
 //! Whoever has no habits yet gets what its cohort reads. Nothing is left out silently: what is considered and dropped
 //! keeps its score and the reason, because a dry run shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::catalog::Catalog;
-use crate::domain::entity::{Member, Name};
+use crate::domain::entity::Name;
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::request::{Exclusion, Planned, Reason, Why};
 use crate::prehydrate::usefulness::Usefulness;
+use crate::prehydrate::wanted::{Identity, Wanted};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -37,7 +38,7 @@ pub struct Config {
 /// One item that was considered.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    pub member: Member,
+    pub wanted: Wanted,
     pub score: f64,
     pub reason: Reason,
     pub exclusion: Option<Exclusion>,
@@ -53,23 +54,24 @@ pub struct Habits<'a> {
 }
 
 /// What a plan has used up so far.
-pub struct Spent {
-    pub items: usize,
-    pub bytes: f64,
-    pub by_source: BTreeMap<Name, usize>,
+struct Spent {
+    items: usize,
+    bytes: f64,
+    by_source: BTreeMap<Name, usize>,
 }
 
 /// A configured cohort entity of which nothing is known yet: as likely as not.
 const AS_LIKELY_AS_NOT: f64 = 0.5;
 
-/// The candidates, best first; those that are left out say why. `spent` is what the plan holds already.
+/// The candidates, best first; those that are left out say why. What a candidate waits for comes before it, and is as
+/// likely as it is. `planned` is what the plan holds already.
 pub fn predict(
     catalog: &Catalog,
     config: &Config,
     subject: &Subject,
     habits: &Habits<'_>,
     deadline: Duration,
-    mut spent: Spent,
+    planned: &[Planned],
     random: &Random,
 ) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = if habits.own.is_empty() {
@@ -77,17 +79,67 @@ pub fn predict(
     } else {
         habits.own.iter().filter_map(|(item, score)| candidate(catalog, subject, item, *score)).collect()
     };
-    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.member.key.cmp(&b.member.key)));
+    let above = add_what_they_wait_for(catalog, subject, &mut candidates);
+    let held: BTreeSet<Identity> = planned.iter().map(|planned| planned.wanted.identity()).collect();
+    candidates.retain(|candidate| !held.contains(&candidate.wanted.identity()));
+    let depth = |candidate: &Candidate| above.get(&candidate.wanted.identity()).map_or(0, Vec::len);
+    candidates.sort_by(|a, b| {
+        let by_depth = || depth(a).cmp(&depth(b));
+        let by_name = || a.wanted.identity().cmp(&b.wanted.identity());
+        b.score.total_cmp(&a.score).then_with(by_depth).then_with(by_name)
+    });
+    let likely = candidates.iter().filter(|candidate| candidate.score >= config.floor);
+    let needed: BTreeSet<&Identity> =
+        likely.filter_map(|candidate| above.get(&candidate.wanted.identity())).flatten().collect();
+    let mut spent = Spent::by(planned, habits.usefulness);
+    let mut left_out: BTreeMap<Identity, Exclusion> = BTreeMap::new();
     for candidate in &mut candidates {
-        candidate.exclusion = exclusion(config, candidate, habits.usefulness, deadline, &spent);
-        if candidate.exclusion == Some(Exclusion::Unused) && random.unit() < config.explore {
+        let id = candidate.wanted.identity();
+        let waits_for = above.get(&id).into_iter().flatten();
+        let barred = waits_for.filter_map(|above| left_out.get(above)).next().copied();
+        candidate.exclusion = barred.or_else(|| exclusion(config, candidate, habits.usefulness, deadline, &spent));
+        if candidate.exclusion == Some(Exclusion::Unused) && needed.contains(&id) {
+            // It is of use to what follows from it.
+            candidate.exclusion = None;
+        }
+        if candidate.exclusion == Some(Exclusion::Unused) && barred.is_none() && random.unit() < config.explore {
             (candidate.exclusion, candidate.reason) = (None, Reason::Exploration);
         }
-        if candidate.exclusion.is_none() {
-            spent.take(&candidate.member, habits.usefulness);
+        match candidate.exclusion {
+            None => spent.take(&candidate.wanted, habits.usefulness),
+            Some(exclusion) => drop(left_out.insert(id, exclusion)),
         }
     }
     candidates
+}
+
+/// What each dependent waits for, the nearest first; those that no habit names become candidates.
+fn add_what_they_wait_for(
+    catalog: &Catalog,
+    subject: &Subject,
+    candidates: &mut Vec<Candidate>,
+) -> BTreeMap<Identity, Vec<Identity>> {
+    let mut above = BTreeMap::new();
+    let mut places: BTreeMap<Identity, usize> =
+        candidates.iter().enumerate().map(|(at, candidate)| (candidate.wanted.identity(), at)).collect();
+    let mut at = 0;
+    while let Some(candidate) = candidates.get(at).cloned() {
+        at += 1;
+        // What cannot be looked up was no candidate.
+        let Ok(chain) = candidate.wanted.above(catalog, subject) else { continue };
+        let ids: Vec<Identity> = chain.iter().map(Wanted::identity).collect();
+        for wanted in chain {
+            let place = *places.entry(wanted.identity()).or_insert(candidates.len());
+            match candidates.get_mut(place) {
+                Some(known) => known.score = known.score.max(candidate.score),
+                None => candidates.push(Candidate { wanted, ..candidate.clone() }),
+            }
+        }
+        if !ids.is_empty() {
+            above.insert(candidate.wanted.identity(), ids);
+        }
+    }
+    above
 }
 
 fn cohort(catalog: &Catalog, config: &Config, subject: &Subject, habits: &Habits<'_>) -> Vec<Candidate> {
@@ -105,15 +157,13 @@ fn cohort(catalog: &Catalog, config: &Config, subject: &Subject, habits: &Habits
 
 /// None for an item that the configuration has no more, that needs more than is known, or that is not this subject's.
 fn candidate(catalog: &Catalog, subject: &Subject, item: &Item, score: f64) -> Option<Candidate> {
-    let entity = catalog.entity(item.entity().as_str())?;
-    let load = entity.load()?;
-    let params = entity.complete(subject, item.params());
-    if !entity.belongs_to(subject, &params) {
+    let wanted = Wanted::look_up(catalog, subject, item.entity().as_str(), item.params()).ok()?;
+    let entity = wanted.entity();
+    entity.load()?;
+    if !entity.belongs_to(subject, wanted.params()) || wanted.above(catalog, subject).is_err() {
         return None;
     }
-    let member = catalog.member(entity.name().as_str(), params).ok()?;
-    load.path.path(&member.params).ok()?;
-    Some(Candidate { member, score, reason: Reason::History, exclusion: None })
+    Some(Candidate { wanted, score, reason: Reason::History, exclusion: None })
 }
 
 fn exclusion(
@@ -123,9 +173,10 @@ fn exclusion(
     deadline: Duration,
     spent: &Spent,
 ) -> Option<Exclusion> {
-    let name = candidate.member.entity.name();
+    let entity = candidate.wanted.entity();
+    let name = entity.name();
     let figures = usefulness.of(name);
-    let source = candidate.member.entity.load().map(|load| &load.source);
+    let source = entity.load().map(|load| &load.source);
     let calls = source.and_then(|source| spent.by_source.get(source)).copied().unwrap_or_default();
     if config.never.contains(name) {
         Some(Exclusion::Never)
@@ -146,22 +197,26 @@ fn exclusion(
 
 impl Candidate {
     pub fn planned(self) -> Planned {
-        Planned { member: self.member, why: Why { reason: self.reason, score: self.score } }
+        let reason = match self.reason {
+            Reason::Exploration => Reason::Exploration,
+            reason => self.wanted.reason(reason),
+        };
+        Planned { wanted: self.wanted, why: Why { reason, score: self.score } }
     }
 }
 
 impl Spent {
     /// By what a plan holds before anything is predicted.
-    pub fn by<'a>(members: impl Iterator<Item = &'a Member>, usefulness: &Usefulness) -> Self {
+    fn by(planned: &[Planned], usefulness: &Usefulness) -> Self {
         let mut spent = Self { items: 0, bytes: 0.0, by_source: BTreeMap::new() };
-        members.for_each(|member| spent.take(member, usefulness));
+        planned.iter().for_each(|planned| spent.take(&planned.wanted, usefulness));
         spent
     }
 
-    fn take(&mut self, member: &Member, usefulness: &Usefulness) {
+    fn take(&mut self, wanted: &Wanted, usefulness: &Usefulness) {
         self.items += 1;
-        self.bytes += usefulness.of(member.entity.name()).bytes;
-        if let Some(load) = member.entity.load() {
+        self.bytes += usefulness.of(wanted.entity().name()).bytes;
+        if let Some(load) = wanted.entity().load() {
             *self.by_source.entry(load.source.clone()).or_default() += 1;
         }
     }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::domain::entity::{Member, Scope};
-use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::entity::{Entity, Member, Scope};
+use crate::domain::outcome::Outcome;
 use crate::domain::trace::TraceContext;
 use crate::domain::watched::Watched;
-use crate::prehydrate::{Prehydrate, Work, not_filled};
+use crate::prehydrate::items::Done;
+use crate::prehydrate::request::Ending;
+use crate::prehydrate::{Prehydrate, Work};
 
 /// Removes members with all their keys, and voids the fills of them: the invalidation beside this flow.
 pub type Withdraw = Arc<dyn Fn(Vec<Member>, TraceContext) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -43,26 +45,27 @@ impl Session {
 
 impl Prehydrate {
     /// Says what became of one item of a plan, and where that is a refused session, ends the plan.
-    pub(super) async fn settle(&self, work: &Work, at: usize, resource: Resource) {
-        if resource.is_session_refused && work.session.refuse() {
-            let own = work.run.unsettled_or_filled(is_own);
+    pub(super) async fn settle(&self, work: &Work, done: Done) {
+        let Done { at, ending, is_session_refused } = done;
+        if is_session_refused && work.session.refuse() {
+            let own = work.run.unsettled_or_filled(|member| is_own(&member.entity));
             tracing::debug!(items = own.len(), "a source refused the session: the plan is stopped");
             (self.withdraw)(own.iter().map(|(_, member)| member.clone()).collect(), work.login.trace).await;
-            own.into_iter().for_each(|(at, member)| work.run.settle(at, denied(member)));
+            own.into_iter().for_each(|(at, _)| work.run.settle(at, denied()));
         }
         // Another refusal may have come first, and settled it.
-        work.run.settle(at, resource);
+        work.run.settle(at, ending);
     }
 }
 
 /// Whether a refused session concerns it.
-pub fn is_own(member: &Member) -> bool {
-    match member.entity.scope() {
+pub fn is_own(entity: &Entity) -> bool {
+    match entity.scope() {
         Scope::Subject => true,
         Scope::Tenant | Scope::Shared => false,
     }
 }
 
-pub fn denied(member: Member) -> Resource {
-    not_filled(member, Outcome::Denied, "a source of this plan refused the session")
+pub fn denied() -> Ending {
+    Ending::not_filled(Outcome::Denied, "a source of this plan refused the session")
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::entity::{Member, Name};
-use crate::domain::outcome::Resource;
+use crate::domain::entity::Name;
+use crate::domain::outcome::{Outcome, Resource, Written};
 use crate::domain::secret::Secret;
 use crate::domain::subject::Subject;
 use crate::domain::template::Params;
 use crate::domain::trace::{TraceContext, TraceId};
+use crate::prehydrate::wanted::Wanted;
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -61,8 +62,8 @@ pub enum Freshness {
 pub struct Report {
     pub trace: TraceId,
     pub status: Status,
-    /// What became of each resource, and why it was in the plan; empty unless waited for.
-    pub resources: Vec<(Why, Resource)>,
+    /// What became of each item; empty unless waited for.
+    pub lines: Vec<Line>,
     /// What would be filled, and after it what would not; empty unless it was a dry run.
     pub plan: Vec<Proposed>,
     /// When trying again helps; only where shed.
@@ -88,8 +89,25 @@ pub enum Status {
 /// One item of a plan, and why it is in it.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    pub member: Member,
+    pub wanted: Wanted,
     pub why: Why,
+}
+
+/// One item of a plan, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub planned: Planned,
+    pub ending: Ending,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub outcome: Outcome,
+    /// Why, in a few words fit for the caller; empty where the outcome says it all.
+    pub reason: String,
+    pub elapsed: Duration,
+    pub written: Option<Written>,
 }
 
 /// Why something is in a plan, and how likely it is to be read.
@@ -106,6 +124,14 @@ pub struct Proposed {
     pub planned: Planned,
     /// Why it would not be filled; none if it would be.
     pub exclusion: Option<Exclusion>,
+    pub expected: Expected,
+}
+
+/// What an item will cost, by what was seen of its entity; none where nothing was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Expected {
+    pub bytes: Option<u64>,
+    pub elapsed: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +189,19 @@ impl Why {
 
 impl Planned {
     pub fn source(&self) -> Option<&Name> {
-        self.member.entity.load().map(|load| &load.source)
+        self.wanted.entity().load().map(|load| &load.source)
+    }
+}
+
+impl Ending {
+    /// Of what was never begun.
+    pub fn not_filled(outcome: Outcome, why: impl Into<String>) -> Self {
+        Self { outcome, reason: why.into(), elapsed: Duration::ZERO, written: None }
+    }
+
+    pub fn of(resource: Resource) -> Self {
+        let Resource { member: _, outcome, reason, elapsed, written, is_session_refused: _ } = resource;
+        Self { outcome, reason, elapsed, written }
     }
 }
 

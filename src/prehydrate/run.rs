@@ -11,12 +11,13 @@ use xxhash_rust::xxh3::Xxh3Builder;
 
 use crate::domain::entity::Member;
 use crate::domain::key::Key;
-use crate::domain::outcome::{Outcome, Resource};
+use crate::domain::outcome::Outcome;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
 use crate::fill::epochs::{Epochs, Stamp};
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Freshness, Planned, Why};
+use crate::prehydrate::request::{Ending, Freshness, Line, Planned};
+use crate::prehydrate::wanted::{Identity, Wanted};
 
 /// Two calls are the same plan if they fill the same keys, in the same way, with the same session, and what is predicted
 /// beside them is predicted of the same subject.
@@ -24,6 +25,8 @@ use crate::prehydrate::request::{Freshness, Planned, Why};
 pub struct PlanId {
     /// What it fills; of one that is predicted, whatever it may turn out to fill of the subject's own.
     keys: Vec<Key>,
+    /// What it fills besides, as far as that is known.
+    dependents: Vec<Identity>,
     session: Option<Secret>,
     refresh: bool,
     predicted: Option<Pseudonym>,
@@ -50,7 +53,7 @@ pub struct Run {
 #[derive(Default)]
 struct Lines {
     planned: Vec<Planned>,
-    settled: Vec<Option<Resource>>,
+    settled: Vec<Option<Ending>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -94,13 +97,20 @@ pub struct Predicted {
 
 impl PlanId {
     pub fn new(plan: &Plan, session: Option<&Secret>, freshness: Freshness, predicted: Option<Predicted>) -> Self {
-        let mut keys: Vec<Key> = plan.fills.iter().map(|planned| planned.member.key.clone()).collect();
+        let (mut keys, mut dependents) = (Vec::new(), Vec::new());
+        for planned in &plan.fills {
+            match &planned.wanted {
+                Wanted::Member(member) => keys.push(member.key.clone()),
+                Wanted::Dependent(_) => dependents.push(planned.wanted.identity()),
+            }
+        }
         let predicted = predicted.map(|Predicted { subject, own }| {
             keys.extend(own);
             subject
         });
         keys.sort();
-        Self { keys, session: session.cloned(), refresh: freshness == Freshness::Refresh, predicted }
+        dependents.sort();
+        Self { keys, dependents, session: session.cloned(), refresh: freshness == Freshness::Refresh, predicted }
     }
 }
 
@@ -166,46 +176,51 @@ impl Run {
         first
     }
 
+    /// Says which member a dependent is.
+    pub fn name(&self, at: usize, member: Member) {
+        self.lock().planned[at].wanted = Wanted::Member(member);
+    }
+
+    /// The key of an item, if it is known by now.
+    pub fn key(&self, at: usize) -> Option<Key> {
+        self.lock().planned[at].wanted.key().cloned()
+    }
+
     /// Says what became of an item; a later word replaces an earlier one.
-    pub fn settle(&self, at: usize, resource: Resource) {
-        let is_news = self.lock().settled[at].replace(resource).is_none();
+    pub fn settle(&self, at: usize, ending: Ending) {
+        let is_news = self.lock().settled[at].replace(ending).is_none();
         if is_news {
             self.progress.send_modify(|progress| progress.open -= 1);
         }
     }
 
-    /// What is still to come or was written, among what is asked for.
+    /// What is still to come or was written, among what is asked for and known.
     pub fn unsettled_or_filled(&self, is_asked_for: impl Fn(&Member) -> bool) -> Vec<(usize, Member)> {
         let lines = self.lock();
-        let fates = lines.planned.iter().map(|planned| &planned.member).zip(&lines.settled).enumerate();
-        let standing = fates.filter(|(_, (member, settled))| {
-            let is_done = settled.as_ref().is_some_and(|resource| resource.outcome != Outcome::Filled);
-            !is_done && is_asked_for(member)
+        let known = lines.planned.iter().zip(&lines.settled).enumerate().filter_map(|(at, (planned, settled))| {
+            let Wanted::Member(member) = &planned.wanted else { return None };
+            let is_done = settled.as_ref().is_some_and(|ending| ending.outcome != Outcome::Filled);
+            (!is_done && is_asked_for(member)).then(|| (at, member.clone()))
         });
-        standing.map(|(at, (member, _))| (at, member.clone())).collect()
+        known.collect()
     }
 
     /// Waits until all is settled, at most until then; answers what is settled by then, and for the rest that it is not.
-    pub async fn report(&self, until: Instant) -> Vec<(Why, Resource)> {
+    pub async fn report(&self, until: Instant) -> Vec<Line> {
         let mut progress = self.progress.subscribe();
         // Both ends of this wait are fine: all settled, or no more time.
         let _ = timeout_at(until, progress.wait_for(|progress| progress.open == 0 && progress.is_whole)).await;
         let lines = self.lock();
-        let settled = lines.planned.iter().zip(&lines.settled);
-        settled
-            .map(|(planned, resource)| (planned.why, resource.clone().unwrap_or_else(|| self.running(planned))))
-            .collect()
+        let line = |(planned, ending): (&Planned, &Option<Ending>)| Line {
+            planned: planned.clone(),
+            ending: ending.clone().unwrap_or_else(|| self.running()),
+        };
+        lines.planned.iter().zip(&lines.settled).map(line).collect()
     }
 
-    fn running(&self, planned: &Planned) -> Resource {
-        Resource {
-            member: planned.member.clone(),
-            outcome: Outcome::InFlight,
-            reason: "this fill is still running".to_owned(),
-            elapsed: self.started.elapsed(),
-            written: None,
-            is_session_refused: false,
-        }
+    fn running(&self) -> Ending {
+        let running = Ending::not_filled(Outcome::InFlight, "this fill is still running");
+        Ending { elapsed: self.started.elapsed(), ..running }
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -221,7 +236,7 @@ mod tests {
 
     fn join(runs: &Runs, keys: &[&str]) -> Joined<()> {
         let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
-        let id = PlanId { keys, session: None, refresh: false, predicted: None };
+        let id = PlanId { keys, dependents: Vec::new(), session: None, refresh: false, predicted: None };
         runs.join(id, &[], Growth::Over, || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
     }
 

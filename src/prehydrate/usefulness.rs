@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::entity::Name;
+use crate::prehydrate::request::Expected;
 
 /// How much one sample moves a figure: the last few dozen count.
 const SHARE: f64 = 0.05;
@@ -99,6 +100,17 @@ impl Figures {
     /// Whether enough was seen to say that it is hardly ever read.
     pub fn is_unused(&self, floor: f64) -> bool {
         self.samples >= ENOUGH && self.precision < floor
+    }
+
+    /// What the next fill will cost.
+    pub fn expected(&self) -> Expected {
+        match self.fills {
+            0 => Expected::default(),
+            _ => Expected {
+                bytes: Some(self.bytes.round() as u64),
+                elapsed: Some(Duration::from_secs_f64(self.elapsed)),
+            },
+        }
     }
 
     pub const fn waste(&self) -> Waste {

@@ -4,8 +4,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::domain::entity::Member;
@@ -15,13 +14,15 @@ use crate::fill::Job;
 use crate::fill::settings::Settings;
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::history::{self, History};
-use crate::prehydrate::predict::{self, Candidate, Habits, Spent};
+use crate::prehydrate::items::{Done, Items};
+use crate::prehydrate::predict::{self, Candidate, Habits};
 use crate::prehydrate::queue::Ticket;
 use crate::prehydrate::refused::{self, Session};
-use crate::prehydrate::request::{Freshness, Planned};
+use crate::prehydrate::request::{Ending, Freshness, Planned};
 use crate::prehydrate::run::{Entry, Run};
 use crate::prehydrate::sampler::{self, Sample};
-use crate::prehydrate::{Config, Login, Prehydrate, not_filled};
+use crate::prehydrate::wanted::changed;
+use crate::prehydrate::{Config, Login, Prehydrate};
 
 /// A plan that is queued: for whom, what, and until when.
 pub(super) struct Work {
@@ -33,6 +34,14 @@ pub(super) struct Work {
     pub deadline: Instant,
     pub run: Arc<Run>,
     pub session: Session,
+}
+
+/// Whether other items of the plan follow from an item. Then Hydrant reads its value itself, and a look at it could not
+/// tell whether anybody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    ByOthers,
+    ByNobody,
 }
 
 /// What a subject's habits make of a plan.
@@ -60,9 +69,8 @@ impl Prehydrate {
 
     /// Fills what was asked for and, once it is known, what is predicted, all in parallel.
     async fn fill_all(&self, settings: &Arc<Settings>, work: &Work) -> Option<History> {
-        let fill = async |at: usize, planned: Planned| (at, self.fill(settings, work, planned).await);
-        let asked = work.planned.iter().cloned().enumerate();
-        let mut fills: FuturesUnordered<_> = asked.map(|(at, planned)| fill(at, planned)).collect();
+        let mut items = Items::new(self, settings, work);
+        items.add(0, &work.planned);
         let mut history = None;
         if let Some(habits) = &work.habits {
             let predicting = self.predict(&work.config, settings, &work.login, &work.planned, habits);
@@ -71,17 +79,17 @@ impl Prehydrate {
                 tokio::select! {
                     biased;
                     prediction = &mut predicting => break prediction,
-                    Some((at, resource)) = fills.next(), if !fills.is_empty() => self.settle(work, at, resource).await,
+                    Some(done) = items.next(), if !items.is_empty() => items.settle(done).await,
                 }
             };
             let taken = prediction.candidates.into_iter().filter(|candidate| candidate.exclusion.is_none());
             let predicted: Vec<Planned> = taken.map(Candidate::planned).collect();
             let first = work.run.grow(&predicted);
-            fills.extend(predicted.into_iter().enumerate().map(|(at, planned)| fill(first + at, planned)));
+            items.add(first, &predicted);
             history = Some(prediction.history);
         }
-        while let Some((at, resource)) = fills.next().await {
-            self.settle(work, at, resource).await;
+        while let Some(done) = items.next().await {
+            items.settle(done).await;
         }
         // Whose session is refused has not visited.
         history.filter(|_| !work.session.is_refused())
@@ -100,42 +108,52 @@ impl Prehydrate {
         let cohort = self.learner.cohort();
         let usefulness = self.learner.usefulness();
         let known = Habits { own: &history.scores, cohort: &cohort, usefulness };
-        let spent = Spent::by(planned.iter().map(|planned| &planned.member), usefulness);
-        let mut candidates = predict::predict(
+        let candidates = predict::predict(
             &settings.catalog,
             &config.plan,
             &login.subject,
             &known,
             config.deadline,
-            spent,
+            planned,
             &self.random,
         );
-        candidates.retain(|candidate| planned.iter().all(|planned| planned.member.key != candidate.member.key));
         Prediction { history, candidates }
     }
 
     /// One resource of a plan. A defect in its fill costs its own entry, not the plan.
-    async fn fill(&self, settings: &Arc<Settings>, work: &Work, planned: Planned) -> Resource {
-        let Planned { member, why: _ } = planned;
-        let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params.clone()) else {
-            return not_filled(member, Outcome::Disabled, "the configuration has changed, and no longer has it");
+    pub(super) async fn fill(
+        &self,
+        settings: &Arc<Settings>,
+        work: &Work,
+        at: usize,
+        member: Member,
+        awaited: Awaited,
+    ) -> Done {
+        let not_filled = |ending| Done { at, ending, is_session_refused: false };
+        let Ok(member) = settings.catalog.member(member.entity.name().as_str(), member.params) else {
+            return not_filled(changed());
         };
-        let is_own = refused::is_own(&member);
-        let untouched_for = (self.random.unit() < work.config.sampling.marked).then_some(sampler::MARK);
-        let job = self.job(settings, &work.login, member.clone(), work.deadline);
+        let is_own = refused::is_own(&member.entity);
+        let is_marked = awaited == Awaited::ByNobody && self.random.unit() < work.config.sampling.marked;
+        let untouched_for = is_marked.then_some(sampler::MARK);
+        let job = self.job(settings, &work.login, member, work.deadline);
         let filling = self.filler.fill(Job { untouched_for, ..job });
         let filling = AssertUnwindSafe(filling).catch_unwind();
         let resource = tokio::select! {
             biased;
             // A claim that is left behind goes with what is removed.
-            () = work.session.refused(), if is_own => return refused::denied(member),
+            () = work.session.refused(), if is_own => return not_filled(refused::denied()),
             filled = filling => match filled {
                 Ok(resource) => resource,
-                Err(_panic) => not_filled(member, Outcome::Failed, "a defect of hydrant's own, told in its log"),
+                Err(_panic) => {
+                    let why = "a defect of hydrant's own, told in its log";
+                    return not_filled(Ending::not_filled(Outcome::Failed, why));
+                }
             },
         };
         self.learn_from(work, &resource);
-        resource
+        let is_session_refused = resource.is_session_refused;
+        Done { at, ending: Ending::of(resource), is_session_refused }
     }
 
     fn job(&self, settings: &Arc<Settings>, login: &Login, member: Member, deadline: Instant) -> Job {

@@ -28,7 +28,7 @@ use hydrant::prehydrate::identity::Identity;
 use hydrant::prehydrate::identity::settings::{
     Algorithm, Claim, Claims, Expiry, Format, JwtKey, Presence, Rules, Session, SharedSecret, Written,
 };
-use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Report, Request, Status, Wait, Who};
+use hydrant::prehydrate::request::{Exclusion, Freshness, MemberRef, Planned, Report, Request, Status, Wait, Who};
 use hydrant::prehydrate::{self, Prehydrate};
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::{domain::catalog::Catalog, local};
@@ -140,8 +140,15 @@ impl World {
 }
 
 fn outcomes(report: &Report) -> Vec<(String, Outcome)> {
-    let line = |(_, r): &(_, hydrant::domain::outcome::Resource)| (r.member.key.to_string(), r.outcome);
-    report.resources.iter().map(line).collect()
+    report.lines.iter().map(|line| (name_of(&line.planned), line.ending.outcome)).collect()
+}
+
+/// By its key; what has none yet by its entity.
+fn name_of(planned: &Planned) -> String {
+    match planned.wanted.key() {
+        Some(key) => key.to_string(),
+        None => planned.wanted.entity().name().to_string(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,7 +182,7 @@ async fn a_dry_run_shows_what_would_be_left_out_and_why() {
     world.live.replace(settings(catalog(drafts), switch, world.source.clone()));
     let members = vec![member("menu", "1"), member("user", "8"), member("role", "3")];
     let report = world.run(Request { wait: Wait::DryRun, ..login("7", members) }).await;
-    let plan: Vec<_> = report.plan.iter().map(|p| (p.planned.member.key.to_string(), p.exclusion)).collect();
+    let plan: Vec<_> = report.plan.iter().map(|p| (name_of(&p.planned), p.exclusion)).collect();
     let expected = [
         ("role:3".to_owned(), None),
         ("user:7".to_owned(), None),
@@ -369,7 +376,7 @@ async fn a_dry_run_shows_the_plan_and_asks_nobody() {
     let world = world(vec![subject_draft("user"), draft("a")], &["user"], StubSource::open());
     let report = world.run(Request { wait: Wait::DryRun, ..login("7", vec![member("a", "1")]) }).await;
     assert_eq!(report.status, Status::Planned);
-    let keys: Vec<String> = report.plan.iter().map(|p| p.planned.member.key.to_string()).collect();
+    let keys: Vec<String> = report.plan.iter().map(|p| name_of(&p.planned)).collect();
     assert_eq!(keys, ["a:1", "user:7"]);
     assert!(world.source.calls().is_empty());
 }

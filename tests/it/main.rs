@@ -4,6 +4,7 @@
 mod acl;
 mod commands;
 mod cookies;
+mod dependents;
 mod door;
 mod door_guards;
 mod door_invalidate;

@@ -40,6 +40,7 @@ fn user(life: Duration) -> Draft {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
+        follows: None,
         load: Some(Load {
             source: name("origin"),
             path: Template::parse("/users/{id}").expect("a good template"),

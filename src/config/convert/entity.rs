@@ -9,6 +9,7 @@ use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::Size;
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
+use crate::domain::entity::follows::{self, Follows, FollowsError};
 use crate::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::ttl::{Ttl, TtlError};
@@ -38,6 +39,10 @@ impl Context<'_> {
             entities.extend(self.entity(&path, &name, entity, sources).map(|entity| (name, entity)));
         }
         self.unused_sources(sources);
+        for (name, error) in follows::problems(&entities) {
+            let path = format!("entities.{name}.{}", error.field());
+            self.problem(&path, &error, hint_of_follows(&error));
+        }
         entities
     }
 
@@ -49,6 +54,7 @@ impl Context<'_> {
             scope,
             class,
             bind,
+            follows,
             load,
             ttl,
             fields,
@@ -86,6 +92,7 @@ impl Context<'_> {
                 file::Class::Reference => Class::Reference,
             },
             bind: bind.into_iter().map(|(param, Formed(fact))| (param, fact)).collect(),
+            follows: follows.and_then(follows_from),
             load,
             ttl: ttl?,
             projection: projection?,
@@ -234,6 +241,9 @@ impl Context<'_> {
                 "for instance `bind: { id: user }`; say `scope: shared` if it is everybody's"
             }
             EntityError::TenantNotInKey => "call a parameter `tenant`, or bind one: `bind: { org: tenant }`",
+            EntityError::ToldNowhere(_) => "name parameters of the key only",
+            EntityError::ToldTwice(_) => "whose it is must be the subject's: leave it out of `follows.by`",
+            EntityError::NothingTold => "write `by: { org: $.organisation.id }`, or leave `follows` out",
             EntityError::SessionBeyondSubject(_) => {
                 "write `load.credential: service`: what one subject may see must not be shown to others"
             }
@@ -252,5 +262,21 @@ impl Context<'_> {
             EntityError::Grace => "choose a grace within `ttl.base`",
         };
         self.problem(&format!("{path}.{}", error.field()), error, hint);
+    }
+}
+
+/// A name that is none was told where names are looked up.
+fn follows_from(file::Follows { from, by }: file::Follows) -> Option<Follows> {
+    let by = by.into_iter().map(|(param, Formed(place))| (param, place)).collect();
+    Some(Follows { from: Name::new(&from)?, by })
+}
+
+const fn hint_of_follows(error: &FollowsError) -> &'static str {
+    match error {
+        FollowsError::Circle => "one of them has to follow from the subject",
+        FollowsError::TooFar => "a login would be over before: have a source answer more at once",
+        FollowsError::NoLoad(_) => "say where it is loaded from",
+        FollowsError::NotOfLogin(_) => "bind every parameter of its key, or let them follow from another entity",
+        FollowsError::NotKept { .. } => "add it to that entity's `fields.allow`",
     }
 }

@@ -53,9 +53,9 @@ impl Context<'_> {
             if entity.load().is_none() {
                 let problem = format!("`{name}` has no `load`: it cannot be filled");
                 self.problem(&path, problem, format!("say where it is loaded from: `entities.{name}.load`"));
-            } else if !entity.follows_from_subject() {
-                let problem = format!("which `{name}` is meant does not follow from the subject alone");
-                let hint = format!("bind every parameter of its key: `entities.{name}.bind`");
+            } else if !entity.follows_from_login() {
+                let problem = format!("which `{name}` is meant does not follow from the login alone");
+                let hint = format!("bind every parameter of its key: `entities.{name}.bind`, or `.follows`");
                 self.problem(&path, problem, hint);
             } else if names.contains(&name) {
                 self.problem(&path, format!("`{name}` stands twice"), "keep one");

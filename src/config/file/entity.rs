@@ -34,6 +34,9 @@ pub struct Entity {
     /// `attributes.<name>`. A subject-scoped key with one parameter takes the user, a parameter `tenant` the tenant.
     #[serde(default)]
     pub bind: BTreeMap<String, Formed<Fact>>,
+    /// Which parameters of the key are known only from another entity's answer, such as a user's organisation from the
+    /// profile. A login fills it as soon as that answer is there.
+    pub follows: Option<Follows>,
     /// Where a member is loaded from. Left out: applications write it, Hydrant only removes it.
     pub load: Option<Load>,
     /// How long a value lives. Nothing is cached without an end.
@@ -79,6 +82,18 @@ pub struct Alias {
     /// Where the value that is kept holds what this alias is named by: `$.contact.email`. If left out, each parameter is
     /// the field of its name; one that is a parameter of `key` as well is the member's.
     pub from: Option<Formed<Place>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Follows {
+    /// The entity whose answer is needed. It has a `load` itself, and follows from the subject, or from another answer.
+    #[schemars(extend("x-hint" = "name the entity whose answer is needed", "x-declared" = "entities"))]
+    pub from: String,
+    /// For each parameter the place in the value that the other entity keeps: `org: $.organisation.id`. A string or a
+    /// whole number has to stand there.
+    #[schemars(extend("x-hint" = "say where the parameter stands: `by: { org: $.organisation.id }`"))]
+    pub by: BTreeMap<String, Formed<Place>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -8,8 +8,8 @@ use crate::config::value::{Percent, Size, Span};
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prehydrate {
-    /// Entities filled at every login, whether a caller names them or not. Each must have a `load` and follow from the
-    /// subject alone.
+    /// Entities filled at every login, whether a caller names them or not. Each must have a `load`, and follow from the
+    /// subject or from another's answer (`follows`).
     #[schemars(extend("x-declared" = "entities"))]
     pub always: Vec<String>,
     /// The longest one plan may take, fetches and writes together.
@@ -46,8 +46,8 @@ pub struct PlanRules {
     /// Entities that are never predicted. A caller may still name them.
     #[schemars(extend("x-declared" = "entities"))]
     pub never: Vec<String>,
-    /// Entities filled for a subject without a history, besides what most others read. Each must have a `load` and
-    /// follow from the subject alone.
+    /// Entities filled for a subject without a history, besides what most others read. Each must have a `load`, and
+    /// follow from the subject or from another's answer (`follows`).
     #[schemars(extend("x-declared" = "entities"))]
     pub cohort: Vec<String>,
 }

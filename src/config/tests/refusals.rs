@@ -392,7 +392,7 @@ fn prehydrate_and_listen() {
         ),
         (
             entity(", load: { source: api, get: /o, credential: service }") + "prehydrate: { always: [other] }",
-            "prehydrate.always[0]: which `other` is meant does not follow from the subject alone",
+            "prehydrate.always[0]: which `other` is meant does not follow from the login alone",
         ),
         ("prehydrate: { plan: { cohort: [usr] } }".to_owned(), "prehydrate.plan.cohort[0]: `entities` has no `usr`"),
         ("prehydrate: { plan: { never: [usr] } }".to_owned(), "prehydrate.plan.never[0]: `entities` has no `usr`"),

@@ -24,6 +24,12 @@ pub enum EntityError {
     SubjectNotInKey,
     #[error("a tenant-scoped key must hold the tenant: bind one of its parameters to it")]
     TenantNotInKey,
+    #[error("`{0}` is to follow from another entity, but the key has no such parameter")]
+    ToldNowhere(String),
+    #[error("`{0}` is bound to the subject, and is to follow from another entity as well")]
+    ToldTwice(String),
+    #[error("it follows from another entity, but no parameter does")]
+    NothingTold,
     #[error("the source forwards the subject's session, which may fill subject-scoped entities only; this one is {0}")]
     SessionBeyondSubject(&'static str),
     #[error("`{{{0}}}` is not a parameter of the key")]
@@ -62,6 +68,7 @@ impl Draft {
     pub(super) fn problems(&self) -> Vec<EntityError> {
         let params: BTreeSet<&str> = self.key.params().collect();
         let mut problems = self.problems_of_scope(&params);
+        problems.extend(self.problems_of_follows(&params));
         if let Some(load) = &self.load {
             if load.credential == Credential::Session && self.scope != Scope::Subject {
                 problems.push(EntityError::SessionBeyondSubject(self.scope.as_str()));
@@ -97,6 +104,15 @@ impl Draft {
             Scope::Subject | Scope::Tenant | Scope::Shared => {}
         }
         problems
+    }
+
+    fn problems_of_follows(&self, params: &BTreeSet<&str>) -> Vec<EntityError> {
+        let Some(follows) = &self.follows else { return Vec::new() };
+        let unknown = follows.by.keys().filter(|param| !params.contains(param.as_str()));
+        let bound = follows.by.keys().filter(|param| self.bind.contains_key(*param));
+        let nothing = follows.by.is_empty().then_some(EntityError::NothingTold);
+        let unknown = unknown.map(|param| EntityError::ToldNowhere(param.clone()));
+        unknown.chain(bound.map(|param| EntityError::ToldTwice(param.clone()))).chain(nothing).collect()
     }
 
     /// A tag may say whose the member is only as far as that is the same whoever asks for it.
@@ -155,6 +171,7 @@ impl EntityError {
     pub fn field(&self) -> String {
         let part = match self {
             Self::BoundNowhere(_) | Self::SubjectNotInKey | Self::TenantNotInKey => "bind",
+            Self::ToldNowhere(_) | Self::ToldTwice(_) | Self::NothingTold => "follows.by",
             Self::SessionBeyondSubject(_) => "scope",
             Self::UnknownInPath(_) => "load.get",
             Self::UnknownInTag(_) | Self::TagBeyondScope { .. } | Self::TooManyTags => "tags",

@@ -4,6 +4,7 @@
 //! without the subject in it, a forwarded session filling what others read, a value without an end.
 
 pub mod check;
+pub mod follows;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
+use crate::domain::entity::follows::Follows;
 use crate::domain::key::Key;
 use crate::domain::projection::Projection;
 use crate::domain::projection::paths::Place;
@@ -33,6 +35,7 @@ pub struct Entity {
     scope: Scope,
     class: Class,
     bind: BTreeMap<String, Fact>,
+    follows: Option<Follows>,
     load: Option<Load>,
     ttl: Ttl,
     projection: Projection,
@@ -55,6 +58,8 @@ pub struct Draft {
     pub class: Class,
     /// Which fact of the subject each parameter takes when a caller names none.
     pub bind: BTreeMap<String, Fact>,
+    /// Which parameters are known only from another entity's answer.
+    pub follows: Option<Follows>,
     pub load: Option<Load>,
     pub ttl: Ttl,
     pub projection: Projection,
@@ -190,6 +195,7 @@ impl Entity {
             scope,
             class,
             bind,
+            follows,
             load,
             ttl,
             projection,
@@ -208,6 +214,7 @@ impl Entity {
             scope,
             class,
             bind,
+            follows,
             load,
             ttl,
             projection,
@@ -243,6 +250,11 @@ impl Entity {
 
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// Which parameters another entity's answer gives.
+    pub fn follows(&self) -> Option<&Follows> {
+        self.follows.as_ref()
     }
 
     pub fn load(&self) -> Option<&Load> {
@@ -283,9 +295,19 @@ impl Entity {
         self.secret
     }
 
-    /// Whether every parameter of the key can be taken from a subject: only then can the member be predicted.
+    /// Whether every parameter of the key can be taken from a subject.
     pub fn follows_from_subject(&self) -> bool {
         self.key.params().all(|param| self.bind.contains_key(param))
+    }
+
+    /// Whether nobody has to name a parameter: the subject gives it, or another entity's answer does.
+    pub fn follows_from_login(&self) -> bool {
+        self.key.params().all(|param| self.bind.contains_key(param) || self.is_told(param))
+    }
+
+    /// Whether another entity's answer gives the parameter.
+    pub fn is_told(&self, param: &str) -> bool {
+        self.follows.as_ref().is_some_and(|follows| follows.by.contains_key(param))
     }
 
     /// Fills in what a caller left out from the subject's facts.
@@ -327,10 +349,11 @@ impl Draft {
     /// called `tenant` takes the tenant.
     fn bind_by_default(&mut self) {
         let params: Vec<String> = self.key.params().map(str::to_owned).collect();
-        if params.iter().any(|p| p == "tenant") {
+        let told = |param: &str| self.follows.as_ref().is_some_and(|follows| follows.by.contains_key(param));
+        if params.iter().any(|p| p == "tenant") && !told("tenant") {
             self.bind.entry("tenant".to_owned()).or_insert(Fact::Tenant);
         }
-        let unbound: Vec<&String> = params.iter().filter(|p| !self.bind.contains_key(*p)).collect();
+        let unbound: Vec<&String> = params.iter().filter(|p| !self.bind.contains_key(*p) && !told(p)).collect();
         let has_subject = self.bind.values().any(|fact| matches!(fact, Fact::User | Fact::Session));
         if let ([only], Scope::Subject, false) = (&unbound[..], self.scope, has_subject) {
             self.bind.insert((*only).clone(), Fact::User);
@@ -372,6 +395,7 @@ pub mod sample {
             scope: Scope::Shared,
             class: Class::Reference,
             bind: BTreeMap::new(),
+            follows: None,
             load: None,
             ttl: Ttl::new(Duration::from_secs(60), 10, 20, None).expect("a good ttl"),
             projection: Projection::new(spec).expect("a good projection"),

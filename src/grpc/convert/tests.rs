@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::{Class, Draft, Entity, Name, Scope, Writers};
-use crate::domain::outcome::Written;
+use crate::domain::outcome::{Resource, Written};
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::random::Random;
 use crate::domain::template::{Ids, Template};
@@ -158,6 +158,7 @@ fn session_entity(secret: bool) -> Catalog {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
+        follows: None,
         load: None,
         ttl: Ttl::new(Duration::from_secs(60), 0, 0, None).expect("a good ttl"),
         projection: Projection::new(Spec { max_bytes: 1, allow: vec!["*".into()], ..Spec::default() }).expect("good"),
@@ -182,7 +183,8 @@ fn answered(catalog: &Catalog) -> pb::ResourceOutcome {
         written: Some(Written { bytes: 12, ttl: Duration::from_secs(60), is_marked: false }),
         is_session_refused: false,
     };
-    outcome_out((Why::certain(Reason::Requested), resource))
+    let planned = Planned { wanted: Wanted::Member(resource.member.clone()), why: Why::certain(Reason::Requested) };
+    outcome_out(Line { planned, ending: Ending::of(resource) })
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Item {
 
 fn follows(entity: &Entity, param: &str) -> bool {
     match entity.fact_of(param) {
+        _ if entity.is_told(param) => true,
         Some(Fact::User | Fact::Session | Fact::Tenant | Fact::Attribute(_)) => true,
         None => false,
     }

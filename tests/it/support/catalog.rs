@@ -25,6 +25,7 @@ pub fn draft(entity: &str) -> Draft {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
+        follows: None,
         load: Some(Load {
             source: name("backend"),
             path: Template::parse(&format!("/{entity}/{{id}}")).expect("a good template"),
