@@ -24,7 +24,7 @@ pub trait Habits: Send + Sync {
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// When a key was read last, without counting as a read.
-    fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>>;
+    fn look<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>>;
 }
 
 /// Fields read at once: twice what the longest history that may be kept needs.
@@ -53,13 +53,25 @@ pub fn key(group: &str, subject: Pseudonym) -> Result<Key, KeyError> {
     Key::new(format!("hydrant:{{{group}:{subject}}}:history"))
 }
 
+/// A key as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    pub touched: Touched,
+    /// What is left of its life; none where it has no end, or is not there.
+    pub left: Option<Duration>,
+}
+
 /// What a key's own clock says of its readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touched {
     /// Read or written last, this long ago, to the second.
     Idle(Duration),
-    /// How often it was read, on a scale of the server's that begins low and hardly grows.
+    /// How often it was read, on a scale of the server's that begins low, hardly grows, and falls with time.
     Frequency(u64),
     /// The key is not there, or the server cannot say.
     Unknown,
+}
+
+impl Sight {
+    pub const NOTHING: Self = Self { touched: Touched::Unknown, left: None };
 }

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::time::Instant;
 
-use crate::domain::habits::{Fields, Habits, MAX_FIELDS, Reading, Touched, Update};
+use crate::domain::habits::{Fields, Habits, MAX_FIELDS, Reading, Sight, Update};
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::store::StoreError;
@@ -64,7 +64,7 @@ impl Habits for MemoryHabits {
     }
 
     /// This memory keeps no such clock.
-    fn touched<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
-        ready(Ok(Touched::Unknown)).boxed()
+    fn look<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>> {
+        ready(Ok(Sight::NOTHING)).boxed()
     }
 }

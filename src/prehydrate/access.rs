@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::domain::catalog::{Catalog, MemberError};
 use crate::domain::entity::{Entity, Name};
 use crate::domain::error::Kind;
 use crate::domain::pseudonym::Pseudonym;
 use crate::fill::settings::Live;
+use crate::prehydrate::Config;
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
@@ -61,14 +64,20 @@ pub enum Fate {
 pub struct Accesses {
     live: Live,
     learner: Learner,
-    /// None where no history is kept: reads are counted all the same.
-    recorder: Option<Recorder>,
+    recorder: Recorder,
+    config: Arc<ArcSwap<Config>>,
     metrics: Metrics,
 }
 
 impl Accesses {
-    pub const fn new(live: Live, learner: Learner, recorder: Option<Recorder>, metrics: Metrics) -> Self {
-        Self { live, learner, recorder, metrics }
+    pub const fn new(
+        live: Live,
+        learner: Learner,
+        recorder: Recorder,
+        config: Arc<ArcSwap<Config>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { live, learner, recorder, config, metrics }
     }
 
     /// The hash under which a user's history stands.
@@ -80,12 +89,14 @@ impl Accesses {
         let settings = self.live.get();
         let (entity, item) = look_up(&settings.catalog, &access.what)?;
         self.metrics.access(&entity, access.found, access.count);
-        let (Some(recorder), Some(subject), Some(item)) = (&self.recorder, access.subject, item) else {
+        let (Some(subject), Some(item)) = (access.subject, item) else { return Ok(Fate::Taken) };
+        // Where no history is kept reads are counted all the same.
+        if self.config.load().history.is_none() {
             return Ok(Fate::Taken);
-        };
+        }
         let now = self.learner.now().as_secs();
         let at = access.at.filter(|at| (now.saturating_sub(OLDEST)..=now).contains(at)).unwrap_or(now);
-        Ok(if recorder.offer(Read { subject, item, at }) { Fate::Taken } else { Fate::Dropped })
+        Ok(if self.recorder.offer(Read { subject, item, at }) { Fate::Taken } else { Fate::Dropped })
     }
 }
 

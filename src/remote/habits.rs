@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::Value;
 
-use crate::domain::habits::{self, Habits, MAX_FIELDS, Reading, Touched, Update};
+use crate::domain::habits::{self, Habits, MAX_FIELDS, Reading, Sight, Touched, Update};
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::store::{Refusal, StoreError};
@@ -46,15 +46,22 @@ impl Habits for Remote {
         .boxed()
     }
 
-    fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
+    fn look<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>> {
         async move {
-            let asks = [b"IDLETIME".as_slice(), b"FREQ"].map(|what| Request::one(&[b"OBJECT", what, key.as_bytes()]));
+            let asks: [&[&[u8]]; 3] = [&[b"OBJECT", b"IDLETIME"], &[b"OBJECT", b"FREQ"], &[b"PTTL"]];
+            let asks = asks.map(|ask| Request::gathered(&[ask, &[key.as_bytes()]]));
+            let replies = self.in_a_row(Op::Habits, key, &asks).await?;
             // One of the two is refused, by the server's eviction policy.
-            Ok(match &self.in_a_row(Op::Habits, key, &asks).await?[..] {
-                [Value::Int(seconds), _] => Touched::Idle(Duration::from_secs(seconds.unsigned_abs())),
-                [_, Value::Int(often)] => Touched::Frequency(often.unsigned_abs()),
+            let touched = match &replies[..] {
+                [Value::Int(seconds), ..] => Touched::Idle(Duration::from_secs(seconds.unsigned_abs())),
+                [_, Value::Int(often), _] => Touched::Frequency(often.unsigned_abs()),
                 _ => Touched::Unknown,
-            })
+            };
+            let left = match &replies[..] {
+                [.., Value::Int(left)] => u64::try_from(*left).ok().map(Duration::from_millis),
+                _ => None,
+            };
+            Ok(Sight { touched, left })
         }
         .boxed()
     }

@@ -142,7 +142,7 @@ async fn the_sidecars_user_can_do_everything_that_a_sidecar_does() {
     let update = Update { from_scratch: false, set: vec![("f".into(), "v".into())], remove: vec!["g".into()] };
     rig.store.write(subject, &update, Duration::from_secs(60)).await.expect("written");
     assert_eq!(rig.store.read(subject).await.expect("read").fields.len(), 1);
-    rig.store.touched(&key("price:7")).await.expect("asked");
+    rig.store.look(&key("price:7")).await.expect("asked");
     rig.store.trim(b"{removal:7}:x").await.expect("trimmed");
     for primary in rig.store.primaries() {
         let step = ScanStep { primary: &primary, cursor: 0, pattern: "*", count: 100 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hydrant::domain::habits::{self, Fields, Habits, MAX_FIELDS, Touched, Update};
+use hydrant::domain::habits::{self, Fields, Habits, MAX_FIELDS, Sight, Touched, Update};
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::grpc::client::{Answer, Ask, Mode as Answering};
 use hydrant::grpc::pb;
@@ -91,13 +91,16 @@ async fn a_key_tells_when_it_was_touched_and_asking_does_not_count() {
     let dumped = server.command(&["DUMP", "t:a"]);
     let redis::Value::BulkString(dumped) = dumped else { panic!("{dumped:?}") };
     server.command(&[&b"RESTORE"[..], b"t:b", b"60000", &dumped, b"REPLACE", b"IDLETIME", b"3600"]);
-    let touched = async |name: &str| rig.store.touched(&key(name)).await.expect("asked");
+    let touched = async |name: &str| rig.store.look(&key(name)).await.expect("asked").touched;
     for _ in 0..2 {
         assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle >= Duration::from_secs(3_600)));
     }
     server.command(&["GET", "t:b"]);
     assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle < Duration::from_secs(60)));
-    assert_eq!(touched("t:none").await, Touched::Unknown);
+    assert_eq!(rig.store.look(&key("t:none")).await.expect("asked"), Sight::NOTHING);
+    let left = rig.store.look(&key("t:b")).await.expect("asked").left.expect("it ends");
+    assert!((Duration::from_secs(30)..=Duration::from_secs(60)).contains(&left), "{left:?}");
+    assert_eq!(rig.store.look(&key("t:a")).await.expect("asked").left, None, "it never ends");
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]);
     server.command(&["SET", "t:c", "v"]);
     assert!(matches!(touched("t:c").await, Touched::Frequency(_)));
@@ -226,6 +229,7 @@ async fn a_dry_run_tells_the_score_and_the_reason_of_every_item() {
         [
             line("h:profile:7", 1.0, "ALWAYS", "PLANNED"),
             line("h:orders:7", 0.9, "HISTORY", "PLANNED"),
+            line("h:news:7", 0.5, "COHORT", "PLANNED"),
             line("h:offers:7", 0.1, "HISTORY", "BELOW_FLOOR"),
         ]
     );

@@ -27,7 +27,7 @@ async fn write(rig: &Rig, name: &str, untouched_for: Option<Duration>) -> Landin
 async fn a_marked_value_shows_its_first_read() {
     let server = RedisServer::start().await;
     let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
-    let touched = async |name: &str| rig.store.touched(&key(name)).await.expect("asked");
+    let touched = async |name: &str| rig.store.look(&key(name)).await.expect("asked").touched;
 
     let landing = write(&rig, "u:marked", Some(HOUR)).await;
     assert!(landing.committed == Committed::Written && landing.is_marked);

@@ -385,6 +385,19 @@ pub mod sample {
         Alias { name: Name::new("email").expect("a good name"), key, value: AliasValue::Id, from: None }
     }
 
+    /// A subject's own, loaded from `api`.
+    pub fn loaded(name: &str, key: &str) -> Draft {
+        let source = Name::new("api").expect("a good name");
+        let path = Template::parse("/things").expect("a good path");
+        let load = Some(Load { source, path, credential: Credential::Service, lag: None });
+        Draft {
+            load,
+            scope: Scope::Subject,
+            bind: BTreeMap::from([("id".to_owned(), Fact::User)]),
+            ..shared(name, key)
+        }
+    }
+
     pub fn shared(name: &str, key: &str) -> Draft {
         let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 1_024, ..Spec::default() };
         Draft {
