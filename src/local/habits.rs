@@ -57,8 +57,12 @@ impl Habits for MemoryHabits {
             hash.fields.clear();
         }
         update.remove.iter().for_each(|field| drop(hash.fields.remove(field)));
-        let set = update.set.iter().map(|(field, value)| (field.clone().into(), value.clone().into()));
-        hash.fields.extend(set);
+        for (field, value) in &update.set {
+            let (field, value) = (Bytes::from(field.clone()), Bytes::from(value.clone()));
+            if hash.fields.len() < MAX_FIELDS || hash.fields.contains_key(&field) {
+                hash.fields.insert(field, value);
+            }
+        }
         (hash.written, hash.end) = (now, now + life);
         ready(Ok(())).boxed()
     }

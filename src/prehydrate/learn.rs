@@ -67,6 +67,7 @@ impl Learner {
     pub async fn history(&self, subject: Pseudonym, config: &Config, known: &Known<'_>) -> History {
         let reading = match self.habits.read(subject).await {
             Ok(reading) => reading,
+            // What is there is not known, so nothing of it is changed: see `remember`.
             Err(error) => {
                 tracing::debug!(%error, "a history could not be read");
                 self.metrics.history_failed();
@@ -74,19 +75,22 @@ impl Learner {
             }
         };
         let mut history = History::at_login(&reading.fields, self.clock.unix(), config, known);
-        self.metrics.history_read(history.scores.is_empty(), history.foreign);
         if reading.is_flooded {
+            history.foreign += 1;
             history.update.from_scratch = true;
         }
+        self.metrics.history_read(history.scores.is_empty(), history.foreign);
         history
     }
 
-    /// Writes back what the next login has to know, and counts the subject among all.
-    pub async fn remember(&self, subject: Pseudonym, history: &History, config: &Config) {
+    /// Writes back what the next login has to know, `age` after it was read, and counts the subject among all.
+    pub async fn remember(&self, subject: Pseudonym, history: History, age: Duration, config: &Config) {
         if !history.scores.is_empty() {
-            self.cohort.lock().unwrap_or_else(PoisonError::into_inner).count(history);
+            self.cohort.lock().unwrap_or_else(PoisonError::into_inner).count(&history);
         }
-        self.write(subject, &history.update, config).await;
+        if !history.update.set.is_empty() {
+            self.write(subject, &Update { age, ..history.update }, config).await;
+        }
     }
 
     /// Whether a marked value was read before it ended.

@@ -74,7 +74,7 @@ async fn write_batches(learner: Learner, config: Arc<ArcSwap<Config>>, mut reads
         // Nothing is to be remembered any more.
         let Some(history) = config.load().history else { continue };
         let write = async |(subject, update): (Pseudonym, Update)| learner.write(subject, &update, &history).await;
-        stream::iter(batch.into_updates()).map(write).buffer_unordered(AT_ONCE).collect::<()>().await;
+        stream::iter(batch.into_updates(learner.now())).map(write).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 }
 
@@ -91,10 +91,13 @@ impl Batch {
         *latest = at.max(*latest);
     }
 
-    fn into_updates(self) -> impl Iterator<Item = (Pseudonym, Update)> {
-        self.subjects.into_iter().map(|(subject, items)| {
+    /// What is told is as old as the oldest of it: better to lose a read than to remember somebody who was forgotten.
+    fn into_updates(self, now: Duration) -> impl Iterator<Item = (Pseudonym, Update)> {
+        self.subjects.into_iter().map(move |(subject, items)| {
+            let oldest = items.values().min().copied().unwrap_or_default();
+            let age = now.saturating_sub(Duration::from_secs(oldest));
             let set = items.into_iter().map(|(item, at)| told(&item, at)).collect();
-            (subject, Update { set, ..Update::default() })
+            (subject, Update { set, age, ..Update::default() })
         })
     }
 }
@@ -111,8 +114,9 @@ mod tests {
         for (subject, at) in [(ann, 5), (ann, 9), (ann, 7), (bob, 1)] {
             batch.add(Read { subject, item: item.clone(), at });
         }
-        let updates: BTreeMap<Pseudonym, Update> = batch.into_updates().collect();
+        let updates: BTreeMap<Pseudonym, Update> = batch.into_updates(Duration::from_secs(10)).collect();
         assert_eq!(updates[&ann].set, [("r:profile".to_owned(), "9".to_owned())]);
         assert_eq!(updates[&bob].set, [("r:profile".to_owned(), "1".to_owned())]);
+        assert_eq!((updates[&ann].age, updates[&bob].age), (Duration::from_secs(1), Duration::from_secs(9)));
     }
 }

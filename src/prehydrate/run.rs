@@ -176,6 +176,14 @@ impl Run {
         first
     }
 
+    /// Ends a plan whose time was over before its turn came.
+    pub fn shed(&self) {
+        let first_predicted = self.grow(&[]);
+        for at in 0..first_predicted {
+            self.settle(at, Ending::not_filled(Outcome::Shed, "its plan waited for its turn until its time was over"));
+        }
+    }
+
     /// Says which member a dependent is.
     pub fn name(&self, at: usize, member: Member) {
         self.lock().planned[at].wanted = Wanted::Member(member);
@@ -243,6 +251,14 @@ mod tests {
         let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
         let id = PlanId { keys, dependents: Vec::new(), session: None, refresh: false, predicted: None };
         runs.join(id, &[], Growth::Over, || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plan_that_is_shed_ends_for_whoever_waits_for_it() {
+        let run = Run::new(Vec::new(), Growth::Ahead, Epochs::new(1).stamp(&[]));
+        run.shed();
+        assert!(run.report(Instant::now() + std::time::Duration::from_secs(9)).await.is_empty());
+        assert!(run.started.elapsed().is_zero(), "nobody waited");
     }
 
     #[test]

@@ -111,7 +111,8 @@ pub async fn look(habits: &dyn Habits, learner: &Learner, config: &ArcSwap<Confi
         }
         if let (Some(item), Some(shown)) = (&sample.item, shown) {
             let set = vec![seen(item, shown, learner.now().as_secs())];
-            learner.write(sample.subject, &Update { set, ..Update::default() }, history).await;
+            let update = Update { set, age: sample.written.elapsed(), ..Update::default() };
+            learner.write(sample.subject, &update, history).await;
         }
         sleep(Duration::from_secs(1) / config.sampling.per_second.max(1)).await;
     }

@@ -58,13 +58,16 @@ impl Prehydrate {
         drop(waiting);
         let _under_way = self.metrics.plan_started();
         let started = Instant::now();
+        if started >= work.deadline {
+            return work.run.shed();
+        }
         // As things stand now: the plan may have waited while the configuration changed.
         let settings = self.live.get();
         let history = self.fill_all(&settings, &work).await;
         drop(entry);
         self.metrics.plan_finished(started.elapsed());
         if let (Some(history), Some(config)) = (history, work.habits) {
-            self.learner.remember(work.login.name, &history, &config).await;
+            self.learner.remember(work.login.name, history, work.login.accepted.elapsed(), &config).await;
         }
     }
 

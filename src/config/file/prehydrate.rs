@@ -18,7 +18,7 @@ pub struct Prehydrate {
     /// Plans under way at once.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight: usize,
-    /// The longest a plan may wait for its turn before it is shed.
+    /// Once the first in line has waited so long for its turn, further plans are shed.
     #[schemars(extend("x-least" = "1ms", "x-most" = "10s"))]
     pub queue: Span,
     /// Items of one plan, besides those that a caller names.
@@ -76,7 +76,7 @@ pub struct UsefulnessRules {
     /// The share of prehydrated values that is written so that even a read within the first second shows, besides those that
     /// are not certain to be read. All of them are looked at, and they alone prove that a value was not read. 0%: none.
     pub marked: Percent,
-    /// Looks a second, at most: each costs Redis one command of about a microsecond.
+    /// Looks a second, at most: each costs Redis a few commands of about a microsecond.
     #[schemars(range(min = 1, max = 1000))]
     pub per_second: u32,
     /// An entity of which a smaller share is read is no longer predicted.

@@ -15,9 +15,9 @@ use bytes::Bytes;
 
 use crate::domain::entity::Member;
 use crate::domain::error::{Error, FieldError, Kind};
-use crate::domain::key::{Key, KeyError};
+use crate::domain::habits::FORGOTTEN_FOR;
+use crate::domain::key::Key;
 use crate::domain::member_version::Version;
-use crate::domain::pseudonym::Pseudonym;
 use crate::domain::removal::Mark;
 use crate::fill::settings::Settings;
 use crate::invalidate::intent::{self, Intent, Item, Left, Sweep, TagName, Tagged};
@@ -116,11 +116,6 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     resolved.seal()
 }
 
-/// The history of what a subject reads, as applications compute it too.
-fn history_key(group: &str, subject: Pseudonym) -> Result<Key, KeyError> {
-    Key::new(format!("hydrant:{{{group}:{subject}}}:history"))
-}
-
 impl Resolved {
     /// One item a key, however many targets name it: the first of them counts it, and what they say is put together.
     fn take(&mut self, tools: &Tools, members: Vec<Aim>, own: Vec<(usize, Key)>) {
@@ -163,8 +158,11 @@ impl Resolved {
         for (item, mark) in self.intent.items.iter_mut().zip(&marks) {
             item.mark = mark.as_ref().map(Left::from);
         }
+        // What was known before is not to come back with a write that is under way.
+        let mark = Mark { nonce: self.intent.nonce(), life: FORGOTTEN_FOR, floor: None };
         for (target, key) in own {
-            self.intent.items.push(Item { target, key: key.to_string(), ..Item::default() });
+            let mark = Some(Left::from(&mark));
+            self.intent.items.push(Item { target, key: key.to_string(), mark, ..Item::default() });
         }
     }
 
