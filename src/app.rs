@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::field;
 
 use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
-use crate::app::changes::{Flows, Sources, follow_changes, identity};
+use crate::app::changes::{Flows, Sources, follow_changes, identity, told};
 use crate::app::purge::Purges;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
@@ -31,11 +33,12 @@ use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
 use crate::fill::{self, Filler};
+use crate::grpc::caller::{self, Callers};
 use crate::grpc::listen::Listeners;
-use crate::grpc::server::{self, Door, Drained};
+use crate::grpc::server::{self, Door, Drained, Outside};
 use crate::grpc::service::Services;
 use crate::grpc::{self, health};
-use crate::invalidate::{self, Hands, Invalidate, Means};
+use crate::invalidate::{self, Forget, Hands, Invalidate, Means, Report};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
 use crate::local::memory::MemoryStore;
@@ -47,10 +50,13 @@ use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
+use crate::verify::look::Looker;
+use crate::verify::{self, Verify};
 
 /// A process that serves.
 pub struct App {
     api: SocketAddr,
+    remote: Option<SocketAddr>,
     store: Arc<dyn Store>,
     live: Live,
     tasks: Tasks,
@@ -88,7 +94,7 @@ impl App {
 
         let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone());
+        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -96,13 +102,13 @@ impl App {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
         let config = invalidate::Config { pod: pod(env), ..invalidate };
-        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        let looker = Looker::new(store.clone(), settings.clone(), random.clone());
+        let (verify, forget, report) = verifying(live.verify, looker, clock, &tasks, &mut registry);
+        let invalidate = Invalidate::new(config, hands, means, forget).reporting(report);
         // Before the first fill: what was promised earlier comes first.
-        invalidate.start().await.context("the spool cannot be read")?;
-        let plans = prehydrate::metrics::Metrics::register(&mut registry);
-        let cookies = Cookies::new(identity(live.identity)?, clock);
+        invalidate.start().await.context("`invalidate.spool.directory` cannot be used")?;
         let tools = prehydrate::Tools {
-            cookies,
+            cookies: Cookies::new(identity(live.identity)?, clock),
             live: settings.clone(),
             filler,
             habits,
@@ -111,43 +117,50 @@ impl App {
             clock,
             random: random.clone(),
             tasks: tasks.clone(),
-            metrics: plans,
+            metrics: prehydrate::metrics::Metrics::register(&mut registry),
         };
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
+        let (callers, calls) = callers(live.callers, clock, &mut registry)?;
         let reloads = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            let flows = Flows { prehydrate: prehydrate.clone(), verify, purges, callers: callers.clone() };
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
-        let api = listeners.api().context("the api has no address")?;
+        let (api, remote) = addresses(&listeners).context("the api has no address")?;
+        let outside = listen.remote.map(Outside::new).transpose().context("listen.remote.tls")?;
         let door = Door {
-            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, live: settings.clone(), stopping: tasks.stopping() },
+            callers,
+            outside,
             limits: listen.limits,
             drain: listen.drain,
-            metrics: grpc::metrics::Metrics::register(&mut registry),
+            metrics: calls,
             adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
-        let probes = Probes { phase: serving.clone(), store: store.clone() };
-        let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
-            .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
+        let admin = probes(admin, serving, &store, registry)?;
         let door = tasks.finish(server::serve(listeners, door));
         phase.send_replace(Phase::Serving);
-        tracing::info!(%api, probes = %admin.address(), "serving");
-        Ok(Self { api, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
+        tracing::info!(%api, remote = remote.map(field::display), probes = %admin.address(), "serving");
+        Ok(Self { api, remote, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
     }
 
     /// Where the api answers, with the port that was found free where the configuration says 0.
     pub fn api(&self) -> SocketAddr {
         self.api
+    }
+
+    /// The same for callers from outside the pod, where they may come.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote
     }
 
     pub fn probes(&self) -> SocketAddr {
@@ -173,7 +186,7 @@ impl App {
 
     /// Ends what is under way, then the process's own tasks, then the probes, and flushes.
     pub async fn drain(self) -> Drained {
-        let Self { api: _, store: _, live: _, tasks, deaths: _, door, admin, telemetry, drain } = self;
+        let Self { api: _, remote: _, store: _, live: _, tasks, deaths: _, door, admin, telemetry, drain } = self;
         // The door hears of it by the same signal, and has the same time.
         let ended = tasks.drain(drain + Duration::from_millis(500)).await;
         let drained = if ended { door.await.unwrap_or(Drained::Cut) } else { Drained::Cut };
@@ -208,6 +221,52 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             Stores { removal: store.clone(), store, journal, habits }
         }
     })
+}
+
+fn addresses(listeners: &Listeners) -> std::io::Result<(SocketAddr, Option<SocketAddr>)> {
+    Ok((listeners.api()?, listeners.remote()?))
+}
+
+fn probes(
+    config: admin::Config,
+    serving: watch::Receiver<Phase>,
+    store: &Arc<dyn Store>,
+    registry: Registry,
+) -> anyhow::Result<Admin> {
+    let probes = Probes { phase: serving.clone(), store: store.clone() };
+    admin::start(config, probes, Page::new(registry, store.clone()), health::routes(serving))
+        .with_context(|| format!("the probe port {} cannot be bound", config.probes))
+}
+
+/// Who may call, and what their calls are counted by.
+fn callers(
+    config: caller::Config,
+    clock: Clock,
+    registry: &mut Registry,
+) -> anyhow::Result<(Callers, grpc::metrics::Metrics)> {
+    let metrics = grpc::metrics::Metrics::register(registry);
+    let callers = Callers::new(config, clock, metrics.clone());
+    Ok((callers.map_err(|problems| told("listen.remote", &problems))?, metrics))
+}
+
+/// Who looks whether invalidations hold, and how the invalidation tells it of them.
+fn verifying(
+    config: verify::Config,
+    looker: Looker,
+    clock: Clock,
+    tasks: &Tasks,
+    registry: &mut Registry,
+) -> (Verify, Forget, Report) {
+    let metrics = verify::metrics::Metrics::register(registry);
+    let verify = Verify::start(config, verify::Tools { looker, clock, metrics }, tasks);
+    let (void, offer) = (verify.clone(), verify.clone());
+    (verify, Arc::new(move |keys| void.void(keys)), Arc::new(move |cleared| offer.offer(cleared)))
+}
+
+/// Sources and entities as the configuration has them, for a command that serves nobody.
+pub fn settings(live: &config::Live, random: Random, tasks: &Tasks) -> anyhow::Result<Settings> {
+    let metrics = source::metrics::Metrics::register(&mut Registry::default());
+    Sources::new(metrics, random, tasks.clone()).settings(live)
 }
 
 /// What this pod is called, as Kubernetes tells every container.

@@ -1,7 +1,6 @@
 //! A configuration that has changed while the process runs: what is built anew, what stays, and what has to go.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -10,30 +9,35 @@ use crate::app::purge::Purges;
 use crate::config;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
-use crate::domain::source::Source;
 use crate::fill::settings::{Live, Settings};
+use crate::grpc::caller::Callers;
 use crate::prehydrate::Prehydrate;
 use crate::prehydrate::identity::Identity;
-use crate::prehydrate::identity::settings::Config as IdentityConfig;
-use crate::source::http::{self, HttpSource};
+use crate::prehydrate::identity::settings::{Config as IdentityConfig, ConfigProblem};
+use crate::source::any::{self, AnySource};
 use crate::source::metrics::Metrics;
+use crate::tasks::Tasks;
+use crate::verify::Verify;
 
 /// Who is told of a change, besides the settings that all of them share.
 pub struct Flows {
     pub prehydrate: Prehydrate,
+    pub verify: Verify,
     pub purges: Purges,
+    pub callers: Callers,
 }
 
 /// Makes sources, at the start and at every reload.
 pub struct Sources {
     metrics: Metrics,
     random: Random,
-    built: BTreeMap<Name, (http::Config, Arc<dyn Source>)>,
+    tasks: Tasks,
+    built: BTreeMap<Name, (any::Config, AnySource)>,
 }
 
 impl Sources {
-    pub fn new(metrics: Metrics, random: Random) -> Self {
-        Self { metrics, random, built: BTreeMap::new() }
+    pub fn new(metrics: Metrics, random: Random, tasks: Tasks) -> Self {
+        Self { metrics, random, tasks, built: BTreeMap::new() }
     }
 
     /// A source whose configuration is as it was stays: its connections, its breaker and its limits go on.
@@ -46,22 +50,24 @@ impl Sources {
             };
             next.insert(name.clone(), (config.clone(), source));
         }
-        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect();
+        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.as_source())).collect();
         self.built = next;
         Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
     }
 
-    fn build(&self, name: &Name, config: &http::Config) -> anyhow::Result<Arc<dyn Source>> {
-        Ok(Arc::new(HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)?))
+    fn build(&self, name: &Name, config: &any::Config) -> Result<AnySource, any::BuildError> {
+        AnySource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics, &self.tasks)
     }
 }
 
 /// The configuration was accepted with the same texts, so this hardly fails; a file that is rotated in between may.
 pub fn identity(config: Option<IdentityConfig>) -> anyhow::Result<Option<Identity>> {
-    config.map(Identity::new).transpose().map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("identity: {}", problems.join("; "))
-    })
+    config.map(Identity::new).transpose().map_err(|problems| told("identity", &problems))
+}
+
+pub fn told(section: &str, problems: &[ConfigProblem]) -> anyhow::Error {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{section}: {}", problems.join("; "))
 }
 
 /// Puts every accepted change in force. A fill that has begun keeps what it began with.
@@ -73,12 +79,17 @@ pub async fn follow_changes(
 ) {
     while changes.changed().await.is_ok() {
         let next = changes.borrow_and_update().clone();
-        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
+        let built = sources.settings(&next).and_then(|settings| {
+            let identity = identity(next.identity)?;
+            flows.callers.replace(next.callers).map_err(|problems| told("listen.remote", &problems))?;
+            Ok((settings, identity))
+        });
         match built {
             Ok((settings, identity)) => {
                 let before = live.get();
                 live.replace(settings);
                 flows.prehydrate.reconfigure(next.prehydrate, identity);
+                flows.verify.reconfigure(next.verify);
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
                 flows.purges.after(before, &live.get());

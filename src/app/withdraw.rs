@@ -27,7 +27,9 @@ pub fn through(invalidate: Invalidate) -> Withdraw {
                 let (mode, effect) = (Mode::Remove, Effect::Real);
                 let (reason, until) = ("session refused".to_owned(), Instant::now() + WITHDRAWAL);
                 let targets = some.iter().map(target).collect();
-                if let Err(error) = invalidate.run(Request { targets, mode, effect, reason, trace, until }).await {
+                if let Err(error) =
+                    invalidate.run(Request { targets, mode, effect, reason, within: Vec::new(), trace, until }).await
+                {
                     tracing::warn!(%error, "what a refused session had filled could not be removed");
                 }
             }

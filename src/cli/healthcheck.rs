@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::{Out, block_on};
-use crate::grpc::client::Client;
 
 /// Ask a running sidecar whether it serves: exit 0 if so.
 #[derive(Debug, clap::Args)]
@@ -20,7 +19,7 @@ pub struct Args {
 pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std::io::Result<Exit> {
     let deadline = Duration::from_millis(args.deadline_ms);
     let asked = block_on(async {
-        let client = Client::connect(&args.endpoint.resolve(env), deadline).await?;
+        let client = args.endpoint.connect(env, deadline).await?;
         client.is_healthy().await
     })?;
     match asked {

@@ -20,7 +20,7 @@ use crate::grpc::client::invalidate::{
     Invalidated, Invalidation, KnownAlias, MemberTarget, Mode, Replacement, Target, Version,
 };
 use crate::grpc::client::job::Job;
-use crate::grpc::client::{CallError, Client, Stated, Who};
+use crate::grpc::client::{CallError, Stated, Who};
 
 /// Say what has changed: these targets are removed from the cache, and what is being filled is refused.
 #[derive(Debug, clap::Args)]
@@ -127,7 +127,7 @@ struct Told {
 }
 
 pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io::Result<Exit> {
-    let (json, wait, endpoint) = (args.json, args.wait, args.endpoint.resolve(env));
+    let (json, wait, endpoint) = (args.json, args.wait, args.endpoint.clone());
     let deadline = Duration::from_millis(args.deadline_ms);
     let invalidation = match args.invalidation(env) {
         Ok(invalidation) => invalidation,
@@ -137,7 +137,7 @@ pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io:
         }
     };
     let told = block_on(async {
-        let client = Client::connect(&endpoint, deadline).await?;
+        let client = endpoint.connect(env, deadline).await?;
         let answer = client.invalidate(invalidation).await?;
         let job = match &answer.pending {
             Some(pending) if wait => {

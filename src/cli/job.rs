@@ -35,7 +35,7 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io
         writeln!(out.text, "{text}")
     };
     let last = block_on(async {
-        let client = Client::connect(&endpoint, deadline).await?;
+        let client = args.endpoint.connect(env, deadline).await?;
         if args.watch {
             return follow(&client, &args.id, tell).await;
         }

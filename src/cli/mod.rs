@@ -11,18 +11,23 @@ mod job;
 mod named;
 mod prehydrate;
 mod serve;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::cli::exit::Exit;
+use crate::domain::secret::Secret;
 use crate::domain::version::VERSION;
+use crate::grpc::client::credentials::{ClientCertificate, Credentials};
+use crate::grpc::client::{CallError, Client};
 
 /// Keeps a shared Redis warm and true while applications go on reading it directly.
 #[derive(Debug, Parser)]
@@ -43,18 +48,35 @@ enum Command {
     Healthcheck(healthcheck::Args),
     Functions(functions::Args),
     Acl(acl::Args),
+    Verify(verify::Args),
     /// Print completions for a shell: `source <(hydrant completions bash)`.
     Completions {
         shell: Shell,
     },
 }
 
-/// Where a running sidecar answers.
-#[derive(Debug, clap::Args)]
+/// Where a running sidecar answers, and who asks.
+#[derive(Clone, Debug, clap::Args)]
 struct EndpointArg {
-    /// `http://host:port` or `unix:/path`; HYDRANT_ENDPOINT if it is not given, else http://127.0.0.1:4770.
+    /// `http://host:port` or `unix:/path` in the pod, `https://host:port` from elsewhere; HYDRANT_ENDPOINT if it is not
+    /// given, else http://127.0.0.1:4770.
     #[arg(long)]
     endpoint: Option<String>,
+    /// With https://: the authority to trust, as PEM; HYDRANT_CA if it is not given, else the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// With https://: the name in the server's certificate, where it is not the endpoint's.
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// With https://: a file with the JWT that says who calls; HYDRANT_TOKEN_FILE if it is not given.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// With https://: the certificate that says who calls, as PEM.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert: Option<PathBuf>,
+    /// The certificate's key, as PEM.
+    #[arg(long = "cert-key", value_name = "FILE", requires = "cert")]
+    key_file: Option<PathBuf>,
 }
 
 /// Which configuration file is meant.
@@ -94,6 +116,7 @@ fn dispatch(command: Command, env: &BTreeMap<String, String>, out: &mut Out<'_>)
         Command::Healthcheck(args) => healthcheck::run(&args, env, out),
         Command::Functions(args) => functions::run(&args, env, out),
         Command::Acl(args) => acl::run(&args, env, out),
+        Command::Verify(args) => verify::run(&args, env, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hydrant", &mut out.text);
             Ok(Exit::Ok)
@@ -106,6 +129,34 @@ impl EndpointArg {
         let given = self.endpoint.as_ref().or_else(|| env.get("HYDRANT_ENDPOINT").filter(|e| !e.is_empty()));
         given.map_or_else(|| "http://127.0.0.1:4770".to_owned(), Clone::clone)
     }
+
+    /// A connection to it, as whoever the files say.
+    async fn connect(&self, env: &BTreeMap<String, String>, deadline: Duration) -> Result<Client, CallError> {
+        Client::connect_as(&self.resolve(env), deadline, self.credentials(env)?).await
+    }
+
+    fn credentials(&self, env: &BTreeMap<String, String>) -> Result<Credentials, CallError> {
+        let file = |given: &Option<PathBuf>, variable: &str| {
+            let named = env.get(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+            given.clone().or(named).map(|path| read(&path)).transpose()
+        };
+        let certificate = match (&self.cert, &self.key_file) {
+            (Some(certificate), Some(key)) => {
+                Some(ClientCertificate { certificate: read(certificate)?, key: Secret::new(read(key)?) })
+            }
+            (None | Some(_), None) | (None, Some(_)) => None,
+        };
+        Ok(Credentials {
+            authority: file(&self.ca, "HYDRANT_CA")?,
+            server_name: self.server_name.clone(),
+            certificate,
+            token: file(&self.token_file, "HYDRANT_TOKEN_FILE")?.map(Secret::new),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, CallError> {
+    std::fs::read_to_string(path).map_err(|error| CallError::BadCredentials(format!("{}: {error}", path.display())))
 }
 
 impl ConfigArg {

@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::named::{self, Named, pair};
 use crate::cli::{Out, block_on};
 use crate::domain::secret::Secret;
-use crate::grpc::client::{Answer, Ask, AskMember, CallError, Client, Line, Mode, Stated, Who};
+use crate::grpc::client::{Answer, Ask, AskMember, CallError, Line, Mode, Stated, Who};
 
 /// Fill for one user: what is always filled at a login, and the members named here.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,7 @@ pub fn run(args: Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> std
 }
 
 async fn call(args: Args, who: Who, env: &BTreeMap<String, String>) -> Result<Answer, CallError> {
-    let client = Client::connect(&args.endpoint.resolve(env), Duration::from_millis(args.deadline_ms)).await?;
+    let client = args.endpoint.connect(env, Duration::from_millis(args.deadline_ms)).await?;
     let mode = match (args.wait, args.dry_run) {
         (_, true) => Mode::DryRun,
         (true, false) => Mode::Completed,

@@ -3,13 +3,14 @@
 //! Each section is taken by itself: one whose shape is wrong has been reported and is left out, the others are examined
 //! all the same. A name that was declared counts as declared even if what it names is broken.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::file::{Enabled, Fill};
+use super::file::{Enabled, Fill, Verify};
 use super::form::Formed;
 use super::problem::Problem;
 use super::secrets::{Secrets, Staged};
@@ -19,12 +20,14 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::secret::{Secret, SecretCell};
 use crate::domain::switch::Switch;
-use crate::fill;
+use crate::{fill, verify};
 
+mod caller;
 mod door;
 mod entity;
 mod identity;
 mod invalidate;
+mod load;
 mod prehydrate;
 mod source;
 mod store;
@@ -36,12 +39,18 @@ pub struct Converted {
 }
 
 pub fn convert(settled: &Settled, secrets: &Secrets) -> Result<Converted, Vec<Problem>> {
-    let mut context =
-        Context { settled, secrets, staged: Staged::default(), problems: Vec::new(), warnings: Vec::new() };
+    let mut context = Context {
+        settled,
+        secrets,
+        staged: Staged::default(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        harmless: BTreeSet::new(),
+    };
     let config = context.config();
-    let Context { staged, mut problems, mut warnings, .. } = context;
+    let Context { staged, mut problems, mut warnings, harmless, settled: _, secrets: _ } = context;
     problems.extend(settled.problems.iter().cloned());
-    warnings.extend(settled.inline_secrets.iter().map(|path| {
+    warnings.extend(settled.inline_secrets.iter().filter(|path| !harmless.contains(*path)).map(|path| {
         Problem::new(path, "a secret stands in the file itself")
             .hint("mount it and write `${file:/run/secrets/…}`: then it can be rotated, and the file can be shown")
     }));
@@ -63,6 +72,8 @@ struct Context<'a> {
     staged: Staged,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// Paths of texts that may hold a secret and do not.
+    harmless: BTreeSet<String>,
 }
 
 impl Context<'_> {
@@ -76,14 +87,16 @@ impl Context<'_> {
         let invalidate = self.invalidate(group.as_ref(), fill.as_ref());
         let store = self.store(group.as_ref());
         let sources = self.sources(fill.as_ref());
-        let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
+        let entities = self.entities(&sources, listen.as_ref().map(|(api, _, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
+        let verify = self.verify();
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);
 
-        let (listen, admin) = listen?;
-        let live = Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, identity };
+        let (listen, admin, callers) = listen?;
+        let (enabled, catalog, prehydrate, verify) = (enabled?, catalog?, prehydrate?, verify?);
+        let live = Live { enabled, catalog, sources, prehydrate, verify, identity, callers };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,
@@ -106,6 +119,11 @@ impl Context<'_> {
         // Without a group the whole is refused; what else depends on these settings is checked all the same.
         let group = group.map_or_else(String::new, |group| group.as_str().to_owned());
         Some(fill::Config { group, claim_life: claim_life.0, in_flight_bytes: in_flight_bytes.usize() })
+    }
+
+    fn verify(&mut self) -> Option<verify::Config> {
+        let Verify { enabled, per_minute, bytes } = self.take(&["verify"])?;
+        Some(verify::Config { enabled, per_minute, bytes: bytes.0 })
     }
 
     fn enabled(&mut self) -> Option<Switch> {

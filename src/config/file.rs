@@ -16,6 +16,7 @@ use crate::domain::entity::Name;
 use crate::grpc;
 use crate::telemetry::LogFormat;
 
+pub mod caller;
 pub mod entity;
 pub mod identity;
 pub mod invalidate;
@@ -23,6 +24,7 @@ pub mod prehydrate;
 pub mod redis;
 pub mod source;
 
+use caller::{Pod, Remote};
 use entity::Entity;
 use identity::Identity;
 use invalidate::Invalidate;
@@ -75,6 +77,9 @@ pub struct File {
     /// How what has changed is removed, and where it waits while Redis is away.
     #[serde(default)]
     invalidate: Invalidate,
+    /// Looking again at some of the members that were invalidated, and comparing them with their sources.
+    #[serde(default)]
+    verify: Verify,
     /// Threads that serve calls. The probe port has one of its own.
     #[serde(default = "default_workers")]
     #[schemars(range(min = 1, max = 64))]
@@ -124,6 +129,13 @@ pub struct Listen {
     pub socket: Option<Formed<SocketPath>>,
     /// Address and port of probes and metrics. All interfaces: Kubernetes' gRPC probes have no host field.
     pub probes: Formed<SocketAddr>,
+    /// What callers in the pod may do. Left out: everything, for all tenants, without limits.
+    #[serde(skip_serializing)]
+    pub pod: Option<Pod>,
+    /// A second listener, for callers from outside the pod: TLS, and everybody shows who they are. Left out: there is
+    /// none.
+    #[serde(skip_serializing)]
+    pub remote: Option<Remote>,
     /// The longest a drain may take at shutdown before what is left is dropped.
     #[schemars(extend("x-least" = "0s", "x-most" = "10m"))]
     pub drain: Span,
@@ -193,6 +205,20 @@ pub struct Fill {
     pub in_flight_bytes: Size,
 }
 
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// Whether this sidecar checks at all. `hydrant verify` checks on demand, whatever stands here.
+    pub enabled: bool,
+    /// Looks a minute, at most. Each reads a member's keys in Redis and, where something stands there, asks its source
+    /// once; a member is looked at four times.
+    #[schemars(range(min = 1, max = 60000))]
+    pub per_minute: u32,
+    /// Bytes a second, at most: what is read from Redis and from the sources for it.
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "1GiB"))]
+    pub bytes: Size,
+}
+
 impl Default for Enabled {
     fn default() -> Self {
         Self { all: true, percent: Percent(100), entities: BTreeMap::new() }
@@ -211,6 +237,8 @@ impl Default for Listen {
             api: Formed(SocketAddr::from(([127, 0, 0, 1], 4770))),
             socket: None,
             probes: Formed(SocketAddr::from(([0, 0, 0, 0], 4771))),
+            pod: None,
+            remote: None,
             // Below the 30 s that Kubernetes grants a pod.
             drain: Span::secs(20),
             limits: Limits::default(),
@@ -242,6 +270,13 @@ impl Default for Limits {
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Json, level: Formed(Level("info".to_owned())) }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        // A member every four seconds: within an hour enough to see what happens once in three hundred times.
+        Self { enabled: false, per_minute: 60, bytes: Size(1 << 20) }
     }
 }
 

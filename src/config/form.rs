@@ -4,6 +4,8 @@
 //! is wrong by itself is told wherever it stands, even in a section that is broken elsewhere, and `convert` meets values
 //! that already are what they should be.
 
+pub mod grant;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,8 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::entity::Name;
 use crate::domain::projection::paths::Place;
+use crate::domain::query::{Query, QueryError};
 use crate::domain::subject::Fact;
-use crate::domain::template::{Template, TemplateError, is_param_name};
+use crate::domain::template::{MAX_PARAMS, Template, TemplateError, is_param_name};
 
 pub trait Form: Sized {
     /// By which `shape` knows it again.
@@ -56,6 +59,10 @@ pub struct PathTemplate(pub Template);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagTemplate(pub Template);
+
+/// A query, to be parsed with the parameters that it may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlText(pub String);
 
 /// Scheme, host and port, with nothing else in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +115,7 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<KeyTemplate>(),
         of::<PathTemplate>(),
         of::<TagTemplate>(),
+        of::<SqlText>(),
         of::<Fact>(),
         of::<Place>(),
         of::<Origin>(),
@@ -116,6 +124,8 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<CookieName>(),
         of::<SocketPath>(),
         of::<Level>(),
+        of::<grant::RightName>(),
+        of::<grant::Limit>(),
     ];
     forms.into_iter().find(|form| form.format == format)
 }
@@ -207,6 +217,28 @@ impl Form for TagTemplate {
     fn read(text: &str) -> Result<Self, Wrong> {
         Template::parse(text).map(Self).map_err(template)
     }
+}
+
+impl Form for SqlText {
+    const FORMAT: &'static str = "hydrant-query";
+    const KIND: &'static str = "query";
+
+    fn read(text: &str) -> Result<Self, Wrong> {
+        // What `$1` stands for is looked up later.
+        Query::parse(text, &["p"; MAX_PARAMS]).map(|_| Self(text.to_owned())).map_err(query)
+    }
+}
+
+fn query(error: QueryError) -> Wrong {
+    let hint = match &error {
+        QueryError::Empty | QueryError::NotAQuery => "`select id, name from users where id = {id}`",
+        QueryError::Several => "keep one query",
+        QueryError::Unbalanced => "look for a quote or a bracket without its partner; a brace stands in quotes",
+        QueryError::BadName(_) => "name parameters like variables: `{userId}`",
+        QueryError::BadNumber(_) | QueryError::Mixed => "write parameters by name: `{id}`",
+        QueryError::TooMany => "fewer parameters make a better key",
+    };
+    Wrong::new(format!("is not a query: {error}"), hint)
 }
 
 fn template(error: TemplateError) -> Wrong {

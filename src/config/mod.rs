@@ -20,7 +20,7 @@ use crate::config::settle::settle;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::switch::Switch;
-use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry};
+use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry, verify};
 
 mod convert;
 pub mod effective;
@@ -63,10 +63,13 @@ pub struct Config {
 pub struct Live {
     pub enabled: Switch,
     pub catalog: Arc<Catalog>,
-    pub sources: BTreeMap<Name, source::http::Config>,
+    pub sources: BTreeMap<Name, source::any::Config>,
     pub prehydrate: prehydrate::Config,
+    pub verify: verify::Config,
     /// None where callers name the subject themselves.
     pub identity: Option<prehydrate::identity::settings::Config>,
+    /// Who may call.
+    pub callers: grpc::caller::Config,
 }
 
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 
+mod callers;
 mod environment;
 mod identity;
 mod refusals;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::caller::Right;
+
 /// A deliberately small closed set; each has one gRPC code, one stable reason and one public sentence (`grpc/status.rs`).
 /// A new kind is a decision for an ADR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +20,8 @@ pub enum Kind {
     MemberUnresolved,
     Unauthenticated,
     PermissionDenied,
+    /// The call concerns a tenant that is not among the caller's.
+    TenantDenied,
     /// Too busy: try again after a while.
     Shed,
     RateLimited,
@@ -43,6 +47,8 @@ pub struct Error {
     /// Which fields are wrong and why, for the caller. Never holds a value.
     pub fields: Vec<FieldError>,
     pub retry_after: Option<Duration>,
+    /// The right that the caller lacks.
+    pub lacks: Option<Right>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +60,19 @@ pub struct FieldError {
 
 impl Error {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), fields: Vec::new(), retry_after: None }
+        Self { kind, detail: detail.into(), fields: Vec::new(), retry_after: None, lacks: None }
     }
 
     pub fn fields(fields: Vec<FieldError>) -> Self {
-        Self { kind: Kind::InvalidField, detail: "bad request".to_owned(), fields, retry_after: None }
+        Self { fields, ..Self::new(Kind::InvalidField, "bad request") }
     }
 
     pub fn field(path: impl Into<String>, problem: impl ToString) -> Self {
         Self::fields(vec![FieldError::new(path, problem)])
+    }
+
+    pub fn lacks(right: Right) -> Self {
+        Self { lacks: Some(right), ..Self::new(Kind::PermissionDenied, "a right is missing") }
     }
 
     pub fn shed(retry_after: Duration) -> Self {

@@ -22,6 +22,27 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[at_pattern..].iter().all(|b| *b == b'*')
 }
 
+/// The text with everything escaped that a pattern would take for more than itself.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 4);
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// What two texts both begin with.
+pub fn common<'a>(one: &'a str, other: &str) -> &'a str {
+    let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
+    match same {
+        Some(((at, _), _)) => &one[..at],
+        None => &one[..one.len().min(other.len())],
+    }
+}
+
 /// How much of the pattern stands for this one byte, if it does.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {

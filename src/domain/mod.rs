@@ -5,8 +5,11 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod bucket;
 pub mod budget;
+pub mod caller;
 pub mod catalog;
+pub mod cleared;
 pub mod clock;
 pub mod declared_version;
 pub mod detect;
@@ -26,6 +29,7 @@ pub mod outcome;
 pub mod phase;
 pub mod projection;
 pub mod pseudonym;
+pub mod query;
 pub mod random;
 pub mod removal;
 pub mod secret;

@@ -116,6 +116,8 @@ pub enum Replaced {
 pub struct TagPlace {
     pub shard: u8,
     pub cursor: u64,
+    /// Whose word the cursor is: it means nothing to another server, nor to the same one in another life.
+    pub server: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,8 @@
 //! refused, as is one with a brace (it would move the key to another slot) or a control character. `encoded` ids are
 //! percent-encoded instead, injectively, for apps that do the same. In URLs values are always encoded.
 
+mod pin;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,10 +1,9 @@
 //! What happens under the claim until there is something to write: register, fetch, project.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join;
+use futures_util::future::try_join;
 use tokio::time::Instant;
 
 use crate::domain::budget::Meter;
@@ -30,18 +29,17 @@ impl Filler {
         &self,
         job: &Job,
         load: &Load,
-        source: &Arc<dyn Source>,
+        source: &dyn Source,
         claim: Box<dyn Claim>,
     ) -> Filled {
-        let registered = match self.register(job).await {
-            Ok(registered) => registered,
+        let meter = self.budget.meter();
+        let (fetched, confirmed) = match self.register_and_fetch(job, load, source, &meter).await {
+            Ok(both) => both,
             Err(refused) => {
                 give_back(claim).await;
                 return refused;
             }
         };
-        let meter = self.budget.meter();
-        let (fetched, confirmed) = join(self.fetch(job, load, source, &meter), registered.into_future()).await;
         let claim = match mutant::on(Mutant::M8FetchBeforeClaim) {
             true => match self.claim_late(job, claim).await {
                 Ok(late) => late,
@@ -65,13 +63,31 @@ impl Filler {
         refused
     }
 
-    async fn fetch(
+    /// The answer, and whether the replicas know of the member's tags. A pass over a tag has to meet the fill before its
+    /// fetch begins, so the registration comes first; where no pass needs it, it is only asked whether the subject has
+    /// logged out, and that is early enough before the write: the claim fences the rest.
+    async fn register_and_fetch(
         &self,
         job: &Job,
         load: &Load,
-        source: &Arc<dyn Source>,
+        source: &dyn Source,
         meter: &Meter,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<(Result<Fetched, FetchError>, Confirmed), Filled> {
+        let before = match job.member.entity.is_found_without_tags() {
+            true => None,
+            false => Some(self.register(job).await?),
+        };
+        let confirming = async {
+            let registered = match before {
+                Some(registered) => registered,
+                None => self.register(job).await?,
+            };
+            Ok(registered.await)
+        };
+        try_join(async { Ok(self.fetch(job, load, source, meter).await) }, confirming).await
+    }
+
+    async fn fetch(&self, job: &Job, load: &Load, source: &dyn Source, meter: &Meter) -> Result<Fetched, FetchError> {
         let ask = FetchAsk {
             member: &job.member,
             session: forwarded(job, load),

@@ -1,16 +1,20 @@
 //! A small client of the contract: what the command line and the demo call with, and what a Rust app may use.
 //!
-//! It dials one endpoint, `http://127.0.0.1:4770` or `unix:/run/hydrant.sock`, gives every call a deadline, and turns
+//! It dials one endpoint, `http://127.0.0.1:4770`, `unix:/run/hydrant.sock` or, from outside the pod with credentials,
+//! `https://…`, gives every call a deadline, and turns
 //! answers into plain data. An app should fail open: an error from here is never a reason to fail a login.
 
+pub mod credentials;
 pub mod invalidate;
 pub mod job;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use serde::Serialize;
-use tonic::transport::{Channel, Endpoint};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -18,6 +22,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use crate::domain::secret::Secret;
+use crate::grpc::client::credentials::{Credentials, Wire};
 use crate::grpc::pb;
 use crate::grpc::pb::cache_control_service_client::CacheControlServiceClient;
 use crate::grpc::pb::prehydrate_request::Who as Shown;
@@ -25,7 +30,7 @@ use crate::grpc::status::code_name;
 
 #[derive(Clone, Debug)]
 pub struct Client {
-    channel: Channel,
+    channel: Wire,
     endpoint: String,
     deadline: Duration,
 }
@@ -100,10 +105,16 @@ pub struct Line {
 /// Why a call failed, in words for the person who made it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
-    #[error("`{0}` is not an endpoint: write http://host:port or unix:/path")]
+    #[error("`{0}` is not an endpoint: write http://host:port, https://host:port or unix:/path")]
     BadEndpoint(String),
     #[error("nobody answers at {0}; is `hydrant serve` running there?")]
     Unreachable(String),
+    #[error("no connection to {0} that both ends trust: {1}")]
+    Untrusted(String, String),
+    #[error("credentials are for https:// alone, and {0} is in the clear")]
+    InTheClear(String),
+    #[error("the credentials cannot be used: {0}")]
+    BadCredentials(String),
     #[error("what answers at {0} is not hydrant's API: its port is `listen.api`, 4770 by default")]
     NotHydrant(String),
     #[error("{0} went away before it answered")]
@@ -130,15 +141,34 @@ pub enum Fault {
 impl Client {
     /// Connects now, so that a wrong endpoint is told at once.
     pub async fn connect(endpoint: &str, deadline: Duration) -> Result<Self, CallError> {
+        Self::connect_as(endpoint, deadline, Credentials::default()).await
+    }
+
+    /// The same from outside the pod, for somebody.
+    pub async fn connect_as(endpoint: &str, deadline: Duration, who: Credentials) -> Result<Self, CallError> {
         let bad = || CallError::BadEndpoint(endpoint.to_owned());
-        // Off-pod callers and their TLS come later; until then `https://` could only fail without saying why.
-        if !["http://", "unix:"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+        let is_tls = endpoint.starts_with("https://");
+        if !is_tls && !["http://", "unix:"].iter().any(|scheme| endpoint.starts_with(scheme)) {
             return Err(bad());
         }
-        let dial = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad())?;
-        let channel = dial.connect_timeout(deadline).connect().await;
-        let channel = channel.map_err(|_| CallError::Unreachable(endpoint.to_owned()))?;
-        Ok(Self { channel, endpoint: endpoint.to_owned(), deadline })
+        // A token in the clear is everybody's.
+        if !is_tls && !who.is_anonymous() {
+            return Err(CallError::InTheClear(endpoint.to_owned()));
+        }
+        let mut dial = Endpoint::from_shared(endpoint.to_owned()).map_err(|_| bad())?.connect_timeout(deadline);
+        if is_tls {
+            dial = dial.tls_config(who.tls()).map_err(|error| CallError::BadCredentials(cause(&error)))?;
+        }
+        let bearer = who.bearer()?;
+        let channel = dial.connect().await.map_err(|error| {
+            let endpoint = endpoint.to_owned();
+            if is_tls && is_distrust(&error) {
+                CallError::Untrusted(endpoint, cause(&error))
+            } else {
+                CallError::Unreachable(endpoint)
+            }
+        })?;
+        Ok(Self { channel: InterceptedService::new(channel, bearer), endpoint: endpoint.to_owned(), deadline })
     }
 
     pub async fn prehydrate(&self, ask: Ask) -> Result<Answer, CallError> {
@@ -174,8 +204,10 @@ impl Client {
 impl CallError {
     pub fn fault(&self) -> Fault {
         let status = match self {
-            Self::BadEndpoint(_) => return Fault::Caller,
-            Self::Unreachable(_) | Self::NotHydrant(_) | Self::Lost(_) => return Fault::Unreachable,
+            Self::BadEndpoint(_) | Self::InTheClear(_) | Self::BadCredentials(_) => return Fault::Caller,
+            Self::Unreachable(_) | Self::Untrusted(_, _) | Self::NotHydrant(_) | Self::Lost(_) => {
+                return Fault::Unreachable;
+            }
             Self::Refused(status) => status,
         };
         match status.code() {
@@ -189,9 +221,35 @@ impl CallError {
     }
 }
 
+/// Whether somebody answers there, and one of the two ends will not talk to the other.
+fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut kinds = chain.filter_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kinds.any(|kind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::ConnectionReset))
+}
+
+/// What lies at the bottom of an error: the layers above it only say that there is one.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut lowest = error;
+    while let Some(below) = lowest.source() {
+        lowest = below;
+    }
+    lowest.to_string()
+}
+
 fn refusal(status: &Status) -> String {
-    let mut text = format!("{}: {}", code_name(status.code()), status.message());
-    for violation in status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default() {
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    // The sentence goes on with the first of them; here all of them follow.
+    let first = violations.first().and_then(|first| status.message().split_once(&format!(": {}: ", first.field)));
+    let sentence = first.map_or(status.message(), |(sentence, _)| sentence);
+    let mut text = format!("{}: {sentence}", code_name(status.code()));
+    if let Some(right) = status.get_details_error_info().and_then(|info| info.metadata.get("right").cloned()) {
+        text.push_str(&format!("\n  the right: {right}"));
+    }
+    if let Some(after) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
+        text.push_str(&format!("\n  try again in {:.1} s", after.as_secs_f64()));
+    }
+    for violation in violations {
         text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
     }
     text

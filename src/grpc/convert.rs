@@ -62,6 +62,21 @@ pub fn request(message: pb::PrehydrateRequest, trace: TraceContext, until: Insta
     }
 }
 
+/// Whom a lookup is for, and the field that says so.
+pub fn who(who: pb::lookup_request::Who) -> Result<(&'static str, Who), Error> {
+    let (path, shown) = match who {
+        pb::lookup_request::Who::CookieHeader(cookie) => ("cookie_header", Shown::CookieHeader(cookie)),
+        pb::lookup_request::Who::CookieValue(cookie) => ("cookie_value", Shown::CookieValue(cookie)),
+        pb::lookup_request::Who::Subject(subject) => ("subject.tenant", Shown::Subject(subject)),
+    };
+    let mut problems = Problems::default();
+    match (problems.who(Some(shown)), problems.into_error()) {
+        (Some(who), None) => Ok((path, who)),
+        (_, Some(error)) => Err(error),
+        (None, None) => Err(Error::new(Kind::Internal, "nobody and no problem")),
+    }
+}
+
 pub fn response(report: Report) -> pb::PrehydrateResponse {
     let Report { trace, status, lines, plan, retry_after, elapsed } = report;
     pb::PrehydrateResponse {

@@ -1,4 +1,5 @@
-//! Where callers come in: a loopback TCP port and, where asked for, a Unix socket.
+//! Where callers come in: a loopback TCP port and, where asked for, a Unix socket, and a port for callers from outside the
+//! pod.
 //!
 //! A socket file that a dead process left is replaced; one that somebody answers on is not, nor is a file that is no
 //! socket: the path may be a mistake, and what stands there somebody's data.
@@ -20,6 +21,7 @@ const SOCKET_MODE: u32 = 0o666;
 pub struct Listeners {
     tcp: TcpListener,
     unix: Option<Unix>,
+    remote: Option<TcpListener>,
 }
 
 /// A caller that has just come in.
@@ -27,6 +29,8 @@ pub struct Listeners {
 pub enum Incoming {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// From outside the pod; TLS has yet to begin.
+    Remote(TcpStream),
 }
 
 /// Why the door cannot be opened; names the address or the path.
@@ -59,18 +63,26 @@ struct SocketFile {
 
 impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let address = config.api;
-        let tcp = TcpListener::bind(address).await.map_err(|source| BindError::Tcp { address, source })?;
+        let tcp = bound(config.api).await?;
+        let remote = match &config.remote {
+            Some(remote) => Some(bound(remote.address).await?),
+            None => None,
+        };
         let unix = match &config.socket {
             Some(path) => Some(Unix::bind(path)?),
             None => None,
         };
-        Ok(Self { tcp, unix })
+        Ok(Self { tcp, unix, remote })
     }
 
     /// The TCP address, with the port that was found free where the configuration says 0.
     pub fn api(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+
+    /// The same of the port for callers from outside the pod, where there is one.
+    pub fn remote(&self) -> io::Result<Option<SocketAddr>> {
+        self.remote.as_ref().map(TcpListener::local_addr).transpose()
     }
 
     pub async fn accept(&self) -> io::Result<Incoming> {
@@ -80,17 +92,29 @@ impl Listeners {
                 None => std::future::pending().await,
             }
         };
+        let remote = async {
+            match &self.remote {
+                Some(remote) => at_once(remote.accept().await?.0),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            accepted = self.tcp.accept() => {
-                let (stream, _) = accepted?;
-                // An answer is one small write: waiting for more to send along only delays it.
-                stream.set_nodelay(true)?;
-                Ok(Incoming::Tcp(stream))
-            }
+            accepted = self.tcp.accept() => at_once(accepted?.0).map(Incoming::Tcp),
             accepted = unix => Ok(Incoming::Unix(accepted?.0)),
+            accepted = remote => accepted.map(Incoming::Remote),
         }
     }
+}
+
+async fn bound(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError::Tcp { address, source })
+}
+
+/// An answer is one small write: waiting for more to send along only delays it.
+fn at_once(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl Unix {
@@ -154,6 +178,7 @@ mod tests {
         Config {
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             socket: Some(socket),
+            remote: None,
             limits: Limits::default(),
             drain: std::time::Duration::ZERO,
         }

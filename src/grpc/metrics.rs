@@ -1,4 +1,5 @@
-//! What calls and connections are counted by. Labels come from closed sets: the rpcs and gRPC's codes.
+//! What calls and connections are counted by. Labels come from closed sets: the rpcs, gRPC's codes, and why
+//! callers are refused.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::grpc::caller::refused::Refused;
 use crate::grpc::rpc::Rpc;
 
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_ended: Family<EndLabels, Counter>,
     accept_errors: Counter,
+    callers_refused: Family<ReasonLabels, Counter>,
 }
 
 /// Why a connection is no more.
@@ -33,6 +36,8 @@ pub enum ConnectionEnd {
     Broken,
     /// Still busy when the drain was over.
     Cut,
+    /// No TLS, none in time, or a certificate that was not accepted.
+    Handshake,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,6 +49,11 @@ struct CallLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RpcLabels {
     rpc: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +75,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_ended: Family::default(),
             accept_errors: Counter::default(),
+            callers_refused: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("hydrant_grpc");
         registry.register("calls", "Calls answered, by rpc and status code", metrics.calls.clone());
@@ -75,11 +86,16 @@ impl Metrics {
         registry.register("connections", "Connections open", metrics.connections.clone());
         let help = "Connections that ended, by cause";
         // A cause that never was is a zero, not a hole.
-        for end in [ConnectionEnd::Closed, ConnectionEnd::OverLimit, ConnectionEnd::Broken, ConnectionEnd::Cut] {
+        for end in ConnectionEnd::ALL {
             let _ = metrics.connections_ended.get_or_create(&EndLabels { cause: end.as_str() });
         }
         registry.register("connections_ended", help, metrics.connections_ended.clone());
         registry.register("accept_errors", "Connections that could not be accepted", metrics.accept_errors.clone());
+        for refused in Refused::PLAIN {
+            let _ = metrics.callers_refused.get_or_create(&ReasonLabels { reason: refused.as_str() });
+        }
+        let help = "Calls refused for who made them, by reason";
+        registry.register("callers_refused", help, metrics.callers_refused.clone());
         metrics
     }
 
@@ -115,6 +131,14 @@ impl Metrics {
         self.accept_errors.inc();
     }
 
+    pub fn caller_refused(&self, refused: Refused) {
+        self.callers_refused.get_or_create(&ReasonLabels { reason: refused.as_str() }).inc();
+    }
+
+    pub fn callers_refused(&self, refused: Refused) -> u64 {
+        self.callers_refused.get_or_create(&ReasonLabels { reason: refused.as_str() }).get()
+    }
+
     /// How many calls of an rpc ended with a code: for tests, which should not have to read the exposition.
     pub fn calls(&self, rpc: Rpc, code: &'static str) -> u64 {
         self.calls.get_or_create(&CallLabels { rpc: rpc.name(), code }).get()
@@ -138,12 +162,15 @@ impl Metrics {
 }
 
 impl ConnectionEnd {
+    pub const ALL: [Self; 5] = [Self::Closed, Self::OverLimit, Self::Broken, Self::Cut, Self::Handshake];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::OverLimit => "over_limit",
             Self::Broken => "broken",
             Self::Cut => "cut",
+            Self::Handshake => "handshake",
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The front door: gRPC over loopback TCP and, where asked for, a Unix socket.
+//! The front door: gRPC over loopback TCP and, where asked for, a Unix socket, and TLS for callers from elsewhere.
 //!
 //! A call passes `server` (the layers, outside in), `service` (convert, call, convert) and `convert`. `status` is the one
 //! place where errors become codes. `client` is the other end, for the command line, benches and tests.
 
+pub mod caller;
 pub mod client;
 pub mod codec;
 mod connection;
@@ -17,6 +18,7 @@ pub mod rpc;
 pub mod server;
 pub mod service;
 pub mod status;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,9 +30,21 @@ pub struct Config {
     pub api: SocketAddr,
     /// A socket file, opt-in.
     pub socket: Option<PathBuf>,
+    /// For callers from outside the pod.
+    pub remote: Option<Remote>,
     pub limits: Limits,
     /// How long a drain may take before what is left is dropped.
     pub drain: Duration,
+}
+
+/// The second listener. Its bounds are its own, so that nobody outside can take the places of those inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    pub address: SocketAddr,
+    pub tls: tls::Config,
+    pub connections: usize,
+    /// Calls under way at once on all of them.
+    pub in_flight: usize,
 }
 
 /// Every bound of the door, with its reason beside its default in [`Limits::default`].

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::domain::caller::Act;
 use crate::grpc::Limits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +44,17 @@ pub enum Places {
     Common,
     /// Those kept free for calls that must get through: what says that data is wrong, and who asks whether we live.
     Reserved,
+}
+
+/// What a caller must be, or have, to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Whoever reaches us may ask whether we live.
+    Nothing,
+    /// A caller that is known.
+    Caller,
+    /// One that has the right to this.
+    Right(Act),
 }
 
 impl Rpc {
@@ -107,6 +119,22 @@ impl Rpc {
             Self::Stats => Some(Duration::from_millis(50)),
             Self::GetJob | Self::Explain | Self::Other => Some(Duration::from_secs(1)),
             Self::WatchJob | Self::WarmUp | Self::Watch | Self::Record | Self::Health | Self::Reflection => None,
+        }
+    }
+
+    pub const fn needs(self) -> Needs {
+        match self {
+            Self::Prehydrate => Needs::Right(Act::Prehydrate),
+            Self::Invalidate => Needs::Right(Act::Invalidate),
+            Self::GetJob | Self::WatchJob => Needs::Right(Act::Jobs),
+            Self::WarmUp => Needs::Right(Act::WarmUp),
+            Self::Stats => Needs::Right(Act::Stats),
+            Self::Explain => Needs::Right(Act::Explain),
+            Self::Lookup => Needs::Right(Act::Lookup),
+            Self::Watch => Needs::Right(Act::Watch),
+            Self::Record => Needs::Right(Act::Record),
+            Self::Health => Needs::Nothing,
+            Self::Reflection | Self::Other => Needs::Caller,
         }
     }
 

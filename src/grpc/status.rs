@@ -1,8 +1,10 @@
 //! The one place where a kind of error becomes what a caller reads: a code, a stable reason, a fixed sentence.
 //!
 //! The sentence says nothing that only we know; what happened in detail stands in the log under the call's trace id.
-//! Wrong fields are named by path, and where trying again helps a RetryInfo says when.
+//! Wrong fields are named by path, the first of them in the sentence as well, and where trying again helps a RetryInfo
+//! says when.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -13,6 +15,11 @@ use crate::grpc::pb::ErrorReason;
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "hydrant.dev";
+
+/// Where `ErrorInfo.metadata` names the right that is missing.
+const RIGHT: &str = "right";
+/// It travels in a header, of which clients take a few kilobytes in all.
+const MAX_SENTENCE_BYTES: usize = 512;
 
 /// How one kind of error looks from outside.
 struct Face {
@@ -31,7 +38,7 @@ const MALFORMED: Face = Face {
     retry: None,
 };
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::InvalidField,
     Kind::UnknownEntity,
     Kind::UnknownAlias,
@@ -42,6 +49,7 @@ const KINDS: [Kind; 19] = [
     Kind::TooLarge,
     Kind::Unauthenticated,
     Kind::PermissionDenied,
+    Kind::TenantDenied,
     Kind::RateLimited,
     Kind::Shed,
     Kind::NotConfigured,
@@ -56,15 +64,16 @@ const KINDS: [Kind; 19] = [
 pub fn of(error: &Error) -> Status {
     let face = face(error.kind);
     let retry = error.retry_after.or(face.retry);
-    build(&Face { retry, ..face }, &error.fields)
+    let lacks = error.lacks.map(|right| (RIGHT.to_owned(), right.name().to_owned()));
+    build(&Face { retry, ..face }, &error.fields, lacks.into_iter().collect())
 }
 
 pub fn malformed() -> Status {
-    build(&MALFORMED, &[])
+    build(&MALFORMED, &[], HashMap::new())
 }
 
 pub fn internal() -> Status {
-    build(&face(Kind::Internal), &[])
+    build(&face(Kind::Internal), &[], HashMap::new())
 }
 
 /// An error that tonic made itself, with what the contract promises of every error.
@@ -76,7 +85,7 @@ pub fn complete(code: Code) -> Status {
         Code::DeadlineExceeded => Kind::Deadline,
         _ => Kind::Internal,
     };
-    build(&face(kind), &[])
+    build(&face(kind), &[], HashMap::new())
 }
 
 /// The reference of errors, `docs/reference/errors.md`, from the table below.
@@ -104,8 +113,8 @@ const REFERENCE_HEAD: &str = "\
 
 Every error of Hydrant's services carries `google.rpc.ErrorInfo` in its details, with the domain `hydrant.dev` and one of
 these reasons. Decide by the reason; the sentence is for people and may change. A request that is wrong also carries
-`google.rpc.BadRequest`, one violation for each wrong field with its path (`members[2].params.id`). Where trying again may
-help, `google.rpc.RetryInfo` says when. The header `hydrant-trace-id` of an error leads to the log. No error text holds a
+`google.rpc.BadRequest`, one violation for each wrong field with its path (`members[2].params.id`); the sentence goes on with
+the first of them. Where trying again may help, `google.rpc.RetryInfo` says when. The header `hydrant-trace-id` of an error leads to the log. No error text holds a
 value, a token, a cookie or an id.
 
 One resource that cannot be filled is no error: it is an outcome in the answer.
@@ -117,77 +126,61 @@ One resource that cannot be filled is no error: it is an outcome in the answer.
 const fn face(kind: Kind) -> Face {
     let soon = Some(Duration::from_millis(100));
     let later = Some(Duration::from_secs(1));
-    let (code, reason, sentence, retry) = match kind {
-        Kind::InvalidField => {
-            (Code::InvalidArgument, ErrorReason::InvalidField, "a field of the request cannot be used", None)
-        }
-        Kind::UnknownEntity => {
-            (Code::InvalidArgument, ErrorReason::UnknownEntity, "the configuration declares no such entity", None)
-        }
-        Kind::UnknownAlias => {
-            (Code::InvalidArgument, ErrorReason::UnknownAlias, "the entity declares no such alias", None)
-        }
-        Kind::ForeignKey => (
-            Code::InvalidArgument,
-            ErrorReason::ForeignKey,
-            "a key or pattern lies under no declared prefix, or is one of hydrant's own",
-            None,
-        ),
-        Kind::ValueRefused => {
-            (Code::InvalidArgument, ErrorReason::ValueRefused, "the given value cannot be cached", None)
-        }
-        Kind::UnknownJob => {
-            (Code::NotFound, ErrorReason::UnknownJob, "there is no such job, or it ended more than an hour ago", None)
-        }
-        Kind::MemberUnresolved => (
-            Code::FailedPrecondition,
-            ErrorReason::MemberUnresolved,
-            "the member cannot be found by this alias: give its own parameters",
-            None,
-        ),
-        Kind::TooLarge => {
-            (Code::ResourceExhausted, ErrorReason::TooLarge, "the message is larger than this rpc takes", None)
-        }
-        Kind::Unauthenticated => (
-            Code::Unauthenticated,
-            ErrorReason::Unauthenticated,
-            "the caller, or the cookie it passed on, was not accepted",
-            None,
-        ),
-        Kind::PermissionDenied => {
-            (Code::PermissionDenied, ErrorReason::PermissionDenied, "the caller lacks the right to do this", None)
-        }
-        Kind::RateLimited => {
-            (Code::ResourceExhausted, ErrorReason::RateLimited, "the caller's limit for this rpc is used up", later)
-        }
-        Kind::Shed => {
-            (Code::ResourceExhausted, ErrorReason::Shed, "this sidecar has more to do than it can finish in time", soon)
-        }
-        Kind::NotConfigured => {
-            (Code::FailedPrecondition, ErrorReason::NotConfigured, "the configuration has this switched off", None)
-        }
-        Kind::NotBuilt => (Code::Unimplemented, ErrorReason::NotBuilt, "this version does not do this yet", None),
-        Kind::StoreUnavailable => {
-            (Code::Unavailable, ErrorReason::StoreUnavailable, "the store cannot be reached", later)
-        }
-        Kind::JournalUnavailable => (
-            Code::Unavailable,
-            ErrorReason::JournalUnavailable,
-            "the invalidation could be neither finished nor recorded; it was attempted all the same",
-            later,
-        ),
-        Kind::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, "this sidecar is ending", later),
-        Kind::Deadline => {
-            (Code::DeadlineExceeded, ErrorReason::Deadline, "the deadline passed and there was nothing to answer", None)
-        }
-        Kind::Internal => (Code::Internal, ErrorReason::Internal, "a defect; the trace id leads to the log", None),
+    let (code, reason, retry) = match kind {
+        Kind::InvalidField => (Code::InvalidArgument, ErrorReason::InvalidField, None),
+        Kind::UnknownEntity => (Code::InvalidArgument, ErrorReason::UnknownEntity, None),
+        Kind::UnknownAlias => (Code::InvalidArgument, ErrorReason::UnknownAlias, None),
+        Kind::ForeignKey => (Code::InvalidArgument, ErrorReason::ForeignKey, None),
+        Kind::ValueRefused => (Code::InvalidArgument, ErrorReason::ValueRefused, None),
+        Kind::UnknownJob => (Code::NotFound, ErrorReason::UnknownJob, None),
+        Kind::MemberUnresolved => (Code::FailedPrecondition, ErrorReason::MemberUnresolved, None),
+        Kind::TooLarge => (Code::ResourceExhausted, ErrorReason::TooLarge, None),
+        Kind::Unauthenticated => (Code::Unauthenticated, ErrorReason::Unauthenticated, None),
+        Kind::PermissionDenied => (Code::PermissionDenied, ErrorReason::PermissionDenied, None),
+        Kind::TenantDenied => (Code::PermissionDenied, ErrorReason::TenantDenied, None),
+        Kind::RateLimited => (Code::ResourceExhausted, ErrorReason::RateLimited, later),
+        Kind::Shed => (Code::ResourceExhausted, ErrorReason::Shed, soon),
+        Kind::NotConfigured => (Code::FailedPrecondition, ErrorReason::NotConfigured, None),
+        Kind::NotBuilt => (Code::Unimplemented, ErrorReason::NotBuilt, None),
+        Kind::StoreUnavailable => (Code::Unavailable, ErrorReason::StoreUnavailable, later),
+        Kind::JournalUnavailable => (Code::Unavailable, ErrorReason::JournalUnavailable, later),
+        Kind::ShuttingDown => (Code::Unavailable, ErrorReason::ShuttingDown, later),
+        Kind::Deadline => (Code::DeadlineExceeded, ErrorReason::Deadline, None),
+        Kind::Internal => (Code::Internal, ErrorReason::Internal, None),
     };
-    Face { code, reason, sentence, retry }
+    Face { code, reason, sentence: words(kind), retry }
 }
 
-fn build(face: &Face, fields: &[FieldError]) -> Status {
+const fn words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::InvalidField => "a field of the request cannot be used",
+        Kind::UnknownEntity => "the configuration declares no such entity",
+        Kind::UnknownAlias => "the entity declares no such alias",
+        Kind::ForeignKey => "a key or pattern lies under no declared prefix, or is one of hydrant's own",
+        Kind::ValueRefused => "the given value cannot be cached",
+        Kind::UnknownJob => "there is no such job, or it ended more than an hour ago",
+        Kind::MemberUnresolved => "the member cannot be found by this alias: give its own parameters",
+        Kind::TooLarge => "the message is larger than this rpc takes",
+        Kind::Unauthenticated => "the caller, or the cookie it passed on, was not accepted",
+        Kind::PermissionDenied => "the caller lacks the right to do this",
+        Kind::TenantDenied => "the call concerns a tenant that is not among the caller's",
+        Kind::RateLimited => "the caller's limit for this rpc is used up",
+        Kind::Shed => "this sidecar has more to do than it can finish in time",
+        Kind::NotConfigured => "the configuration has this switched off",
+        Kind::NotBuilt => "this version does not do this yet",
+        Kind::StoreUnavailable => "the store cannot be reached",
+        Kind::JournalUnavailable => {
+            "the invalidation could be neither finished nor recorded; it was attempted all the same"
+        }
+        Kind::ShuttingDown => "this sidecar is ending",
+        Kind::Deadline => "the deadline passed and there was nothing to answer",
+        Kind::Internal => "a defect; the trace id leads to the log",
+    }
+}
+
+fn build(face: &Face, fields: &[FieldError], metadata: HashMap<String, String>) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason(face.reason), DOMAIN, std::collections::HashMap::new());
+    details.set_error_info(reason(face.reason), DOMAIN, metadata);
     if !fields.is_empty() {
         let violation = |field: &FieldError| FieldViolation::new(&field.path, &field.problem);
         details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
@@ -195,7 +188,21 @@ fn build(face: &Face, fields: &[FieldError]) -> Status {
     if face.retry.is_some() {
         details.set_retry_info(face.retry);
     }
-    Status::with_error_details(face.code, face.sentence, details)
+    Status::with_error_details(face.code, sentence(face, fields), details)
+}
+
+/// With the first wrong field, for whoever sees no more of an error than its text.
+fn sentence(face: &Face, fields: &[FieldError]) -> String {
+    let Some(FieldError { path, problem }) = fields.first() else { return face.sentence.to_owned() };
+    let mut text = format!("{}: {path}: {problem}", face.sentence);
+    if text.len() > MAX_SENTENCE_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_SENTENCE_BYTES));
+        text.push('…');
+    }
+    match fields.len() {
+        1 => text,
+        more => format!("{text} (and {} more)", more - 1),
+    }
 }
 
 /// The name a caller compares with: that of the contract without its prefix.
@@ -235,6 +242,7 @@ pub const fn code_name(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::caller::Right;
 
     #[test]
     fn every_kind_has_its_stable_reason_and_code() {
@@ -261,6 +269,7 @@ mod tests {
                 "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
                 "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",
                 "PermissionDenied PERMISSION_DENIED PERMISSION_DENIED",
+                "TenantDenied PERMISSION_DENIED TENANT_DENIED",
                 "RateLimited RESOURCE_EXHAUSTED RATE_LIMITED",
                 "Shed RESOURCE_EXHAUSTED SHED",
                 "NotConfigured FAILED_PRECONDITION NOT_CONFIGURED",
@@ -275,11 +284,29 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_right_is_named() {
+        let info = of(&Error::lacks(Right::WarmUp)).get_details_error_info().expect("every error has one");
+        assert_eq!(info.metadata.get("right").map(String::as_str), Some("warm_up"));
+    }
+
+    #[test]
     fn wrong_fields_are_named_by_their_paths() {
         let fields = vec![FieldError::new("who", "is missing"), FieldError::new("members[2].params.id", "is empty")];
         let bad = of(&Error::fields(fields)).get_details_bad_request().expect("field violations");
         let paths: Vec<_> = bad.field_violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(paths, ["who", "members[2].params.id"]);
+    }
+
+    #[test]
+    fn the_sentence_names_the_first_wrong_field() {
+        let wrong = |problem: &str| FieldError::new("targets[0].pattern.pattern", problem);
+        let told = |fields| of(&Error::fields(fields)).message().to_owned();
+        let first = "a field of the request cannot be used: targets[0].pattern.pattern: is too wide";
+        assert_eq!(told(vec![wrong("is too wide")]), first);
+        let two = vec![wrong("is too wide"), FieldError::new("mode", "is unknown")];
+        assert_eq!(told(two), format!("{first} (and 1 more)"));
+        let long = told(vec![wrong(&"é".repeat(1_000))]);
+        assert!(long.len() < 520 && long.ends_with("é…"), "{long}");
     }
 
     #[test]

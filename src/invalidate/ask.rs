@@ -9,7 +9,7 @@ use crate::domain::error::{Error, Kind};
 use crate::domain::journal::{JobId, Standing};
 use crate::invalidate::board::Seen;
 use crate::invalidate::intent::Intent;
-use crate::invalidate::jobs::{Job, JobState};
+use crate::invalidate::jobs::Job;
 use crate::invalidate::note::Noted;
 use crate::invalidate::request::Durability;
 use crate::invalidate::work::Worker;
@@ -27,23 +27,23 @@ pub async fn job(worker: &Worker, id: &str) -> Result<Job, Error> {
     elsewhere(worker, &id).await?.ok_or_else(unknown)
 }
 
-pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Job> + Send + use<>, Error> {
+pub async fn watch(worker: &Worker, id: &str) -> Result<impl Stream<Item = Result<Job, Error>> + Send + use<>, Error> {
     let first = job(worker, id).await?;
     let id = first.id.clone();
     let states = match worker.board.see(&id) {
         Some(seen) => here(id, seen).boxed(),
         None => polled(worker.clone(), first).boxed(),
     };
-    // The final state is told, and nothing is asked for after it.
+    // The final state is told, or that there will be none, and nothing is asked for after it.
     Ok(stream::unfold(Some(states), |states| async {
         let mut states = states?;
-        let job = states.next().await?;
-        let rest = (!job.state.is_final()).then_some(states);
-        Some((job, rest))
+        let told = states.next().await?;
+        let goes_on = told.as_ref().is_ok_and(|job| !job.state.is_final());
+        Some((told, goes_on.then_some(states)))
     }))
 }
 
-fn here(id: JobId, seen: Seen) -> impl Stream<Item = Job> + Send {
+fn here(id: JobId, seen: Seen) -> impl Stream<Item = Result<Job, Error>> + Send {
     let Seen { durability, mut noted } = seen;
     noted.mark_changed();
     stream::unfold(noted, move |mut noted| {
@@ -51,28 +51,24 @@ fn here(id: JobId, seen: Seen) -> impl Stream<Item = Job> + Send {
         async move {
             noted.changed().await.ok()?;
             let job = noted.borrow_and_update().job(id, durability);
-            Some((job, noted))
+            Some((Ok(job), noted))
         }
     })
 }
 
-fn polled(worker: Worker, first: Job) -> impl Stream<Item = Job> + Send {
+fn polled(worker: Worker, first: Job) -> impl Stream<Item = Result<Job, Error>> + Send {
     let states = stream::unfold((worker, first.clone()), |(worker, last)| async move {
         loop {
             sleep(LOOK).await;
             match elsewhere(&worker, &last.id).await {
-                Ok(Some(job)) if job != last => return Some((job.clone(), (worker, job))),
+                Ok(Some(job)) if job != last => return Some((Ok(job.clone()), (worker, job))),
                 Ok(Some(_)) => {}
-                // It ended, and nobody left word.
-                Ok(None) => {
-                    let job = ended(&worker, last);
-                    return Some((job.clone(), (worker, job)));
-                }
+                Ok(None) => return Some((Err(lost()), (worker, last))),
                 Err(error) => tracing::debug!(%error, "a job that is watched could not be asked for"),
             }
         }
     });
-    stream::once(std::future::ready(first)).chain(states)
+    stream::once(std::future::ready(Ok(first))).chain(states)
 }
 
 async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
@@ -80,17 +76,21 @@ async fn elsewhere(worker: &Worker, id: &JobId) -> Result<Option<Job>, Error> {
     let Standing { intent, note } = standing.map_err(|error| Error::new(Kind::StoreUnavailable, error.to_string()))?;
     let noted = note.and_then(|note| Noted::from_bytes(&note));
     let job = |noted: Noted| noted.job(id.clone(), Durability::Fleet);
+    let now = worker.tools.means.clock.wall();
     Ok(match (intent, noted) {
         (Some(_), Some(noted)) => Some(job(noted)),
         (Some(intent), None) => Intent::from_bytes(&intent).ok().map(|intent| job(Noted::queued(&intent))),
         (None, Some(noted)) if noted.state.is_final() => Some(job(noted)),
-        // The intent is gone, so it was carried out; its last note was not left, or was overtaken by one before.
-        (None, Some(noted)) => Some(ended(worker, job(noted))),
-        (None, None) => None,
+        // Its worker has it in memory and goes on, though the journal has lost it.
+        (None, Some(noted)) if noted.is_alive(now) => Some(job(noted)),
+        // That the intent is gone does not say that it was carried out.
+        (None, Some(_) | None) => None,
     })
 }
 
-fn ended(worker: &Worker, job: Job) -> Job {
-    let finished = job.finished.or_else(|| Some(worker.tools.means.clock.wall()));
-    Job { state: JobState::Succeeded, finished, next_attempt: None, message: "done".to_owned(), ..job }
+fn lost() -> Error {
+    Error::new(
+        Kind::UnknownJob,
+        "the journal no longer knows this job, and nobody left word that it was done: repeat the call",
+    )
 }

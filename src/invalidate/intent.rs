@@ -34,6 +34,9 @@ pub struct Intent {
     /// Of the call, as 32 hexadecimal digits.
     pub trace: String,
     pub reason: String,
+    /// The tenants that it stays within; empty where nobody knows. Who may see no others may ask what became of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<String>,
     /// When it was asked for, in milliseconds since 1970 by the clock of who took it.
     pub requested: u64,
     /// How many targets the call had; everything below says which of them it belongs to.
@@ -113,6 +116,7 @@ impl Intent {
             mode,
             trace,
             reason,
+            within: Vec::new(),
             requested: u64::try_from(requested.as_millis()).unwrap_or(u64::MAX),
             targets: 1,
             items: Vec::new(),

@@ -25,6 +25,8 @@ pub struct Job {
     pub holder: String,
     pub durability: Durability,
     pub reason: String,
+    /// The tenants that it stays within; empty where nobody knows.
+    pub within: Vec<String>,
     /// For people.
     pub message: String,
     pub mode: Mode,

@@ -39,6 +39,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
+use crate::domain::cleared::Cleared;
 use crate::domain::clock::Clock;
 use crate::domain::error::{Error, Kind};
 use crate::domain::journal::Journal;
@@ -101,8 +102,11 @@ pub struct Means {
 /// Drops what this process remembers of some keys, beside the filler: its local tier.
 pub type Forget = Arc<dyn Fn(&[Key]) + Send + Sync>;
 
-/// The states of a job as they change; ends after the final one.
-pub type Watched = Pin<Box<dyn Stream<Item = Job> + Send>>;
+/// Hears of some of the members that an invalidation has cleared, when all of it is done. It must not wait.
+pub type Report = Arc<dyn Fn(Vec<Cleared>) + Send + Sync>;
+
+/// The states of a job as they change; ends after the final one, or with an error where there will be none.
+pub type Watched = Pin<Box<dyn Stream<Item = Result<Job, Error>> + Send>>;
 
 /// Calls under way at once. Each waits for a few round trips; more of them at a time means that Redis does not keep up.
 const IN_FLIGHT: usize = 1_024;
@@ -130,6 +134,12 @@ impl Invalidate {
         Self { worker: Worker::new(tools, books), in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) }
     }
 
+    /// To be called before `start`, if at all.
+    pub fn reporting(mut self, report: Report) -> Self {
+        self.worker.report = report;
+        self
+    }
+
     /// Begins what goes on beside the calls: what the spool holds, what other sidecars left behind, what an upheaval may
     /// have undone. To be called once, before the first fill: what the spool names is not filled until it is gone.
     pub async fn start(&self) -> Result<(), SpoolError> {
@@ -149,7 +159,7 @@ impl Invalidate {
         }
         tasks.live("journal", takeover::keep(self.worker.clone()));
         let upheavals = self.worker.tools.hands.removal.upheavals();
-        tasks.live("upheavals", upheaval::watch(self.worker.clone(), upheavals));
+        tasks.live("upheavals", upheaval::listen(self.worker.clone(), upheavals));
         tasks.live("janitor", janitor::keep(self.worker.clone()));
         Ok(())
     }
@@ -185,7 +195,7 @@ impl Invalidate {
     }
 
     async fn serve(&self, request: Request, started: Instant) -> Result<Answer, Error> {
-        let Ok(_place) = self.in_flight.try_acquire() else { return Err(Error::shed(RETRY)) };
+        let Ok(place) = self.in_flight.clone().try_acquire_owned() else { return Err(Error::shed(RETRY)) };
         let tools = &self.worker.tools;
         let until = request.until;
         let resolved = timeout_at(until, resolve(tools, &request)).await.map_err(|_elapsed| late())??;
@@ -208,7 +218,8 @@ impl Invalidate {
         let (stage, stages) = watch::channel(Stage::Begun);
         let promised = Arc::new(AtomicBool::new(false));
         let (worker, is_promised) = (self.worker.clone(), promised.clone());
-        let carried = async move { worker.carry(work, bytes, stage, is_promised).await };
+        // Its place is free when the first try has ended, also where its caller has gone before that.
+        let carried = async move { worker.carry(work, bytes, stage, is_promised, place).await };
         // Detached: what has begun is finished, whoever hangs up.
         tools.means.tasks.finish(carried.in_current_span());
         let state = match reached(stages, until, &promised).await {

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::domain::entity::{Credential, Member};
+use crate::domain::key::Key;
 use crate::domain::store::ClaimMode;
 use crate::domain::trace::TraceContext;
 use crate::fill::Job;
@@ -44,20 +45,20 @@ impl Refiller {
         let settings = self.tools.means.live.get();
         let mut queued = Vec::new();
         for Refill { target, key } in refills {
-            let Some(member) = std::str::from_utf8(key.as_bytes()).ok().and_then(|key| member(&settings, key)) else {
+            if member(&settings, &key).is_none() {
                 continue;
-            };
+            }
             let Ok(place) = self.places.clone().try_acquire_owned() else { break };
             tally.count(target, |counts| counts.refreshing += 1);
-            queued.push((member, place));
+            queued.push((key, place));
         }
         if queued.is_empty() {
             return;
         }
         let this = self.clone();
         let fills = async move {
-            let fill = async |(member, place)| {
-                this.fill(settings.clone(), member, mode, trace).await;
+            let fill = async |(key, place)| {
+                this.fill(&key, mode, trace).await;
                 drop(place);
             };
             stream::iter(queued).map(fill).buffer_unordered(this.tools.config.refreshes).collect::<()>().await;
@@ -65,8 +66,11 @@ impl Refiller {
         self.tools.means.tasks.until_stop(fills);
     }
 
-    async fn fill(&self, settings: Arc<Settings>, member: Member, mode: Mode, trace: TraceContext) {
+    async fn fill(&self, key: &Key, mode: Mode, trace: TraceContext) {
         let Ok(_turn) = self.turns.acquire().await else { return };
+        // Those in force now: what was queued before a reload must not write what the reload forbids.
+        let settings = self.tools.means.live.get();
+        let Some(member) = member(&settings, key) else { return };
         let mode = match mode {
             Mode::Soft => ClaimMode::Refresh,
             Mode::Remove | Mode::Refresh | Mode::Replace => {
@@ -83,8 +87,9 @@ impl Refiller {
 }
 
 /// The member whose own key this is, if it can be loaded without a session.
-fn member(settings: &Settings, key: &str) -> Option<Member> {
-    let found = settings.catalog.find(key).filter(|found| found.alias.is_none())?;
+fn member(settings: &Settings, key: &Key) -> Option<Member> {
+    let found =
+        settings.catalog.find(std::str::from_utf8(key.as_bytes()).ok()?).filter(|found| found.alias.is_none())?;
     let load = found.entity.load().filter(|load| load.credential == Credential::Service)?;
     settings.sources.get(&load.source)?;
     settings.catalog.member(found.entity.name().as_str(), found.params.clone()).ok()

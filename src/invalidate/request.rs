@@ -33,6 +33,8 @@ pub struct Request {
     pub effect: Effect,
     /// Why, in a few words; for logs and jobs. It must not hold personal data.
     pub reason: String,
+    /// The tenants that it stays within, by their names; empty where nobody knows.
+    pub within: Vec<String>,
     pub trace: TraceContext,
     /// Answer by then, with what is so by then; what has begun runs on.
     pub until: Instant,

@@ -47,6 +47,8 @@ pub enum SpoolError {
 const PREFIX: &str = "pod-";
 const WHOLE: &str = "intent";
 const BEGUN: &str = "begun";
+/// Written and removed at the start; one that is left over goes like any that was only begun.
+const PROBE: &str = "pod-probe.begun";
 
 impl Spool {
     pub fn new(config: Config, metrics: Metrics) -> Self {
@@ -60,6 +62,10 @@ impl Spool {
         self.reserve(&id, intent.len() as u64)?;
         let written = self.write_synced(&id, &intent).await;
         if written.is_err() {
+            // It is promised to nobody and counted no more, so no part of it must stay.
+            for form in [BEGUN, WHOLE] {
+                let _ = fs::remove_file(self.path(&id, form)).await;
+            }
             self.release(&id);
         }
         Ok(written.map(|()| id)?)
@@ -69,6 +75,7 @@ impl Spool {
     /// those that were only begun were promised to nobody, and go.
     pub async fn load(&self) -> Result<Vec<(JobId, Bytes)>, SpoolError> {
         fs::create_dir_all(&self.config.directory).await?;
+        self.probe().await?;
         let mut entries = fs::read_dir(&self.config.directory).await?;
         let mut found = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
@@ -98,6 +105,21 @@ impl Spool {
         }
         self.release(id);
         Ok(())
+    }
+
+    /// A folder that cannot be written is found now, and not when Redis is away. One that is only full is no reason to leave
+    /// what it holds undone.
+    async fn probe(&self) -> io::Result<()> {
+        let path = self.config.directory.join(PROBE);
+        let written = fs::write(&path, PROBE).await;
+        let removed = fs::remove_file(&path).await;
+        match written.and(removed) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                tracing::error!(%error, "the spool takes nothing for now");
+                Ok(())
+            }
+            probed => probed,
+        }
     }
 
     async fn write_synced(&self, id: &JobId, intent: &[u8]) -> io::Result<()> {
@@ -200,6 +222,15 @@ mod tests {
         assert!(matches!(spool.write(random.nonce(), "3".into()).await, Err(SpoolError::Full)));
         spool.remove(&first).await.expect("removed");
         spool.write(random.nonce(), "3".into()).await.expect("room again");
+    }
+
+    /// Nobody can make files there, whoever runs the test.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_written_is_found_at_the_start() {
+        let config = Config { directory: "/proc/self".into(), files: 8, bytes: 100 };
+        let spool = Spool::new(config, Metrics::register(&mut Default::default()));
+        assert!(matches!(spool.load().await, Err(SpoolError::Io(_))));
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::future::join;
 use futures_util::{StreamExt, stream};
 
+use crate::domain::cleared::Cleared;
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::random::Nonce;
@@ -29,6 +30,9 @@ const CHUNK: usize = 256;
 const SOFTENED_AT_ONCE: usize = 64;
 /// How long a subject's tombstone stands: no plan that was drawn up before a logout is still waiting after it.
 const BURIED_FOR: Duration = Duration::from_secs(60);
+/// Members of one invalidation that are told of as cleared, and aliases of each: looking is for a sample.
+const TOLD: usize = 16;
+const TOLD_ALIASES: usize = 32;
 
 pub struct Todo {
     nonce: Nonce,
@@ -44,6 +48,8 @@ pub struct Todo {
     weeds: Vec<Key>,
     /// What was cached and is to be loaded again.
     refills: Vec<Refill>,
+    /// Some of the members that are gone, with their aliases, for whoever looks whether it holds.
+    cleared: Vec<Cleared>,
 }
 
 /// A key that was removed from the cache by a target of the mode REFRESH or SOFT.
@@ -100,6 +106,7 @@ impl Todo {
             tags: Vec::new(),
             weeds: Vec::new(),
             refills: Vec::new(),
+            cleared: Vec::new(),
         };
         intent.items.iter().for_each(|item| todo.take(item));
         for tagged in &intent.tags {
@@ -153,6 +160,11 @@ impl Todo {
         std::mem::take(&mut self.refills)
     }
 
+    /// To be told when everything is gone.
+    pub fn cleared(&mut self) -> Vec<Cleared> {
+        std::mem::take(&mut self.cleared)
+    }
+
     fn take(&mut self, item: &Item) {
         let key = |text: &String| Key::new(text.clone()).ok();
         // What cannot be a key was refused before it came here, and stands in no store.
@@ -199,11 +211,15 @@ impl Todo {
     /// Members' keys, then the aliases they lead to; and both confirmed.
     async fn erase_chunk(&mut self, pieces: Vec<Piece>, tools: &Tools, tally: &Tally, trouble: &mut Trouble) {
         let Went { gone, left, aliases, confirmation } = erase(pieces, tools, tally, trouble).await;
+        let cleared = cleared(&gone, &aliases, TOLD.saturating_sub(self.cleared.len()));
         let follow = follow(&gone, aliases, &left);
         self.primaries.extend(left);
         let (confirmed, ()) = join(confirmation.into_future(), self.erase_aliases(follow, tools, tally, trouble)).await;
         match confirmed {
-            Confirmed::Yes => self.settle(gone),
+            Confirmed::Yes => {
+                self.cleared.extend(cleared);
+                self.settle(gone);
+            }
             Confirmed::Short => {
                 trouble.note(Cause::ReplicasLate);
                 self.primaries.extend(gone);
@@ -316,6 +332,13 @@ impl Piece {
     fn new(target: usize, erasure: Erasure) -> Self {
         Self { target, erasure, is_shared: false, named: Vec::new(), tries: 0, held: false }
     }
+}
+
+/// Members that are gone, and the aliases that go after them.
+fn cleared(gone: &[Piece], found: &[Vec<Key>], room: usize) -> Vec<Cleared> {
+    let told = gone.iter().zip(found).take(room);
+    let aliases = |piece: &Piece, found: &[Key]| found.iter().chain(&piece.named).take(TOLD_ALIASES).cloned().collect();
+    told.map(|(piece, found)| Cleared { key: piece.erasure.key.clone(), aliases: aliases(piece, found) }).collect()
 }
 
 /// The aliases to go after their members: those the indexes name, and those the caller named, also where the member's

@@ -5,29 +5,32 @@
 //! forgot, and with it went the indexes and tags that lead to keys on other nodes. So every declared prefix is swept, on
 //! every node; one sidecar of the group does it, and the journal sees to it that it is done.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use futures_util::future::join;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio::time::sleep;
 use tracing::Instrument;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::domain::journal::JobId;
+use crate::domain::journal::{JobId, Standing};
 use crate::domain::key::SLOTS;
 use crate::domain::removal::{Primary, Upheaval};
 use crate::domain::trace::TraceContext;
 use crate::invalidate::intent::{Intent, Sweep};
 use crate::invalidate::note::Noted;
-use crate::invalidate::request::Mode;
+use crate::invalidate::request::{Durability, Mode};
 use crate::invalidate::sweep::Spec;
 use crate::invalidate::todo::Todo;
-use crate::invalidate::work::{Work, Worker};
+use crate::invalidate::work::{Stage, Work, Worker};
 
 /// Sidecars that notice a restart come forward within this time of each other, and the first of them does the work.
 const COME_FORWARD: Duration = Duration::from_secs(2);
 
-pub async fn watch(worker: Worker, mut upheavals: broadcast::Receiver<Upheaval>) {
+pub async fn listen(worker: Worker, mut upheavals: broadcast::Receiver<Upheaval>) {
     loop {
         match upheavals.recv().await {
             Ok(Upheaval::Moved { slots }) => repeat(&worker, &slots),
@@ -61,23 +64,36 @@ fn repeat(worker: &Worker, slots: &[(u16, u16)]) {
 async fn sweep_once(worker: &Worker, primary: &Primary) {
     let means = &worker.tools.means;
     sleep(COME_FORWARD.mul_f64(means.random.unit())).await;
+    let sign = sign(worker, primary);
+    if let Some(sign) = &sign
+        && let Ok(Standing { intent: _, note: Some(_) }) = worker.tools.hands.journal.standing(sign).await
+    {
+        return;
+    }
+    tracing::warn!(%primary, "a primary restarted in place: every declared prefix is swept");
     let intent = everything(worker);
     let mut noted = Noted::queued(&intent);
     noted.holder = worker.tools.config.pod.clone();
-    if let (Some(sign), Some(note)) = (sign(worker, primary), noted.to_note()) {
-        match worker.tools.hands.journal.standing(&sign).await {
-            Ok(standing) if standing.note.is_some() => return,
-            // Better twice than not at all.
-            Ok(_) | Err(_) => {}
-        }
-        if let Err(error) = worker.tools.hands.journal.note(&sign, note).await {
-            tracing::debug!(%error, "other sidecars may sweep after this restart as well");
-        }
-    }
-    tracing::warn!(%primary, "a primary restarted in place: every declared prefix is swept");
     let Ok(bytes) = intent.to_bytes() else { return };
     let work = Work::new(intent, TraceContext::start(&means.random));
-    worker.carry_unasked(work, bytes).await;
+    let (stage, stages) = watch::channel(Stage::Begun);
+    let carried = worker.carry(work, bytes, stage, Arc::new(AtomicBool::new(true)), ());
+    join(carried, leave_sign(worker, sign, stages, &noted)).await;
+}
+
+/// Only once the fleet will see the sweep through: a sign of one that died with its sidecar would keep all others from it.
+async fn leave_sign(worker: &Worker, sign: Option<JobId>, mut stages: watch::Receiver<Stage>, noted: &Noted) {
+    let is_recorded = |stage: &Stage| match stage {
+        Stage::Begun => false,
+        Stage::Recorded(_) | Stage::Done | Stage::Pending(..) | Stage::Lost(_) => true,
+    };
+    let Ok(stage) = stages.wait_for(is_recorded).await.map(|stage| stage.clone()) else { return };
+    let (Stage::Recorded(promise) | Stage::Pending(promise, _)) = stage else { return };
+    if let (Durability::Fleet, Some(sign), Some(note)) = (promise.durability, sign, noted.to_note())
+        && let Err(error) = worker.tools.hands.journal.note(&sign, note).await
+    {
+        tracing::debug!(%error, "other sidecars may sweep after this restart as well");
+    }
 }
 
 fn everything(worker: &Worker) -> Intent {
@@ -85,8 +101,8 @@ fn everything(worker: &Worker) -> Intent {
     let trace = TraceContext::start(&means.random).trace_id().to_string();
     let reason = "a primary restarted in place".to_owned();
     let mut intent = Intent::new(Mode::Remove, means.random.nonce(), trace, reason, means.clock.unix());
-    let entities = means.live.get().catalog.entities().map(|entity| entity.name().clone()).collect();
-    let spec = Spec { patterns: Vec::new(), entities, mode: Mode::Remove, requested: intent.requested };
+    let spec = Spec::of(means.live.get().catalog.entities().map(AsRef::as_ref));
+    let spec = Spec { mode: Mode::Remove, requested: intent.requested, ..spec };
     intent.sweep = Some(Sweep { target: 0, spec });
     intent
 }

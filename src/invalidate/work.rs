@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::domain::backoff::Backoff;
+use crate::domain::journal::Standing;
 use crate::domain::key::{Key, SLOTS};
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Replaced, Replacement};
@@ -33,7 +34,7 @@ use crate::invalidate::sweep::Progress;
 use crate::invalidate::tally::Tally;
 use crate::invalidate::todo::{Refill, Todo};
 use crate::invalidate::tools::Tools;
-use crate::invalidate::{sweep, weed};
+use crate::invalidate::{Report, sweep, weed};
 
 /// Between tries of what could not be done: a failover takes seconds, and a node that is away for longer need not be
 /// asked more often than it is looked for anyway.
@@ -44,6 +45,9 @@ const TRIES: Backoff = match Backoff::new(Duration::from_millis(100), Duration::
 /// Invalidations worked on after their answer. Of what finds no place the journal's share is left to whoever looks after
 /// it.
 const BACKLOG: usize = 4_096;
+/// A given value is no longer tried so long before its mark would end, that of the slowest try included: the marks of
+/// newer invalidations, which it has to be held against, were left after its own call and so outlive this.
+const MARGIN: Duration = Duration::from_secs(60);
 /// Between notes on a sweep.
 const NOTES: Duration = Duration::from_secs(1);
 
@@ -57,6 +61,8 @@ pub struct Work {
     pub reloaded: BTreeSet<String>,
     pub tally: Tally,
     pub trace: TraceContext,
+    /// Since when it is known here.
+    pub begun: Instant,
     /// When waiting for the journal leaves too little time for anything else; none where nobody waits for an answer.
     pub patience: Option<Instant>,
     /// How far somebody else was with its sweep.
@@ -84,6 +90,7 @@ pub struct Worker {
     pub books: Books,
     pub board: Board,
     pub refiller: Refiller,
+    pub report: Report,
     backlog: Arc<Semaphore>,
 }
 
@@ -109,7 +116,7 @@ impl Work {
     pub fn new(intent: Intent, trace: TraceContext) -> Self {
         let (todo, tally) = (Todo::new(&intent), Tally::new(intent.targets));
         let (givens, reloaded) = (Vec::new(), BTreeSet::new());
-        Self { intent, todo, givens, reloaded, tally, trace, patience: None, resume: None }
+        Self { intent, todo, givens, reloaded, tally, trace, begun: Instant::now(), patience: None, resume: None }
     }
 
     async fn attempt(&mut self, tools: &Tools) -> Option<Cause> {
@@ -123,6 +130,10 @@ impl Work {
     async fn replace(&mut self, tools: &Tools) -> Option<Cause> {
         let mut cause = None;
         for given in std::mem::take(&mut self.givens) {
+            if self.begun.elapsed() + MARGIN >= given.life {
+                tracing::info!("a given value is not written any more: what came after it may be forgotten by now");
+                continue;
+            }
             let Given { target, key, value, ttl, version, life } = &given;
             let mark = self.intent.nonce();
             let ask = Replacement { key, value: value.clone(), ttl: *ttl, version: *version, mark, life: *life };
@@ -153,11 +164,19 @@ impl Work {
 impl Worker {
     pub fn new(tools: Tools, books: Books) -> Self {
         let refiller = Refiller::new(tools.clone());
-        Self { tools, books, board: Board::default(), refiller, backlog: Arc::new(Semaphore::new(BACKLOG)) }
+        let (report, backlog): (Report, _) = (Arc::new(|_cleared| {}), Arc::new(Semaphore::new(BACKLOG)));
+        Self { tools, books, board: Board::default(), refiller, report, backlog }
     }
 
     /// A call's invalidation, to its end. The stages tell what can be answered.
-    pub async fn carry(&self, mut work: Work, intent: Bytes, stage: watch::Sender<Stage>, promised: Arc<AtomicBool>) {
+    pub async fn carry(
+        &self,
+        mut work: Work,
+        intent: Bytes,
+        stage: watch::Sender<Stage>,
+        promised: Arc<AtomicBool>,
+        turn: impl Send,
+    ) {
         let nonce = work.intent.nonce();
         // M10 writes the intent when there is nothing left to repeat.
         let early = if mutant::on(Mutant::M10JournalLate) { work.attempt(&self.tools).await } else { None };
@@ -177,14 +196,9 @@ impl Worker {
             (Some(cause), Some(promise)) => Stage::Pending(promise, cause),
             (Some(cause), None) => Stage::Lost(cause),
         });
+        drop(turn);
         let rest = Rest { work, record, place, is_promised: promised, shut: None };
         self.see_through(rest, left).await;
-    }
-
-    /// The same where nobody waits for the answer.
-    pub async fn carry_unasked(&self, work: Work, intent: Bytes) {
-        let (stage, _nobody) = watch::channel(Stage::Begun);
-        self.carry(work, intent, stage, Arc::new(AtomicBool::new(true))).await;
     }
 
     /// An intent that somebody else recorded, or this pod before it was restarted.
@@ -295,10 +309,14 @@ impl Worker {
         Ended::Done
     }
 
-    /// Whoever looks after the journal may have been quicker.
+    /// Whoever looks after the journal may have been quicker, and leaves word. That the intent is gone says nothing: a
+    /// server that was emptied, or restarted from its disk, has lost it undone.
     async fn is_finished_elsewhere(&self, record: &Record) -> bool {
         let Record::Fleet(id) = record else { return false };
-        matches!(self.tools.hands.journal.standing(id).await, Ok(standing) if standing.intent.is_none())
+        let Ok(Standing { intent: None, note: Some(note) }) = self.tools.hands.journal.standing(id).await else {
+            return false;
+        };
+        Noted::from_bytes(&note).is_some_and(|noted| noted.state.is_final())
     }
 
     /// Carries its sweep to the end, however often that has to be begun again.
@@ -366,7 +384,8 @@ impl Worker {
         self.books.note(&rest.record, &place.noted()).await;
     }
 
-    async fn finish(&self, rest: Rest) {
+    async fn finish(&self, mut rest: Rest) {
+        (self.report)(rest.work.todo.cleared());
         let Rest { work, record, place, is_promised, shut: _ } = rest;
         let is_promised = is_promised.load(Ordering::SeqCst);
         let now = self.tools.means.clock.wall();

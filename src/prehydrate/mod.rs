@@ -51,7 +51,7 @@ use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::predict::Candidate;
-use crate::prehydrate::queue::Queue;
+use crate::prehydrate::queue::{Queue, Urgency};
 use crate::prehydrate::record::Recorder;
 use crate::prehydrate::refused::{Session, Withdraw};
 use crate::prehydrate::request::{
@@ -198,7 +198,11 @@ impl Prehydrate {
             report(Status::Disabled)
         } else {
             let denied = plan.denied.clone();
-            match self.begin(&config, login, plan, habits) {
+            let urgency = match wait {
+                Wait::Completed { .. } => Urgency::Awaited,
+                Wait::Accepted | Wait::DryRun => Urgency::Background,
+            };
+            match self.begin(&config, login, plan, habits, urgency) {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
                 Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
@@ -233,12 +237,13 @@ impl Prehydrate {
         login: Login,
         plan: Plan,
         habits: Option<history::Config>,
+        urgency: Urgency,
     ) -> Result<(Status, Arc<Run>), queue::Full> {
         let predicted = habits.map(|_| Predicted { subject: login.name, own: self.own_keys(&login.subject) });
         let growth = if predicted.is_some() { Growth::Ahead } else { Growth::Over };
         let id = PlanId::new(&plan, login.subject.session(), login.freshness, predicted);
         let now = Instant::now();
-        match self.runs.join(id, &plan.fills, growth, || self.queue.join(now))? {
+        match self.runs.join(id, &plan.fills, growth, || self.queue.join(now, urgency))? {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
                 let config = config.clone();

@@ -142,7 +142,7 @@ fn member(catalog: &Catalog, entity: &str, params: Params) -> Result<Member, Mem
     let member = catalog.member(entity, params)?;
     // What the source's path cannot hold (`..`) is a mistake of whoever named it, not a source that cannot be reached.
     if let Some(load) = member.entity.load() {
-        load.path.path(&member.params)?;
+        load.can_ask(&member.params)?;
     }
     Ok(member)
 }

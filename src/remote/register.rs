@@ -46,10 +46,16 @@ impl Remote {
         let life = Decimal::millis(ask.life);
         let args: [&[u8]; 4] = [ask.key.as_bytes(), life.as_bytes(), GRACE, TRIMMED];
         match self.run(Script::Register, set.slot(), &keys, &args).await? {
-            (Value::Int(ago), carrier) => Ok((u64::try_from(ago).ok().map(Duration::from_millis), carrier)),
+            (Value::Int(ago), carrier) => Ok((u64::try_from(ago).ok().map(at_least), carrier)),
             _ => Err(StoreError::Refused(Refusal::Other)),
         }
     }
+}
+
+/// The server counts whole milliseconds on both sides, so what it says may be almost one too much. Then a plan from just
+/// before a logout would be taken for one from after it; the other way round a plan is refused that need not be.
+fn at_least(ago: u64) -> Duration {
+    Duration::from_millis(ago.saturating_sub(1))
 }
 
 pub fn tag_key(tag: &Tag, group: &str, shard: u8) -> Result<Key, StoreError> {

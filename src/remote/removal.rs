@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use redis::Value;
 use tokio::sync::broadcast;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
@@ -19,7 +20,7 @@ use crate::domain::removal::{
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
 use crate::remote::connect::text;
-use crate::remote::lane;
+use crate::remote::lane::{self, Carrier};
 use crate::remote::library::Script;
 use crate::remote::register::{gone_key, tag_key};
 use crate::remote::request::{Decimal, Op, Request};
@@ -91,20 +92,20 @@ impl Removal for Remote {
         async move {
             let last = if from == TagPlace::default() { tag.shards() } else { from.shard.saturating_add(1) };
             let reads = (from.shard..last.min(tag.shards())).map(|shard| async move {
-                let cursor = if shard == from.shard { from.cursor } else { 0 };
-                (shard, self.tagged_shard(tag, shard, cursor).await)
+                let place = if shard == from.shard { from } else { TagPlace { shard, ..TagPlace::default() } };
+                self.tagged_shard(tag, place).await
             });
             let mut page = TagPage { keys: Vec::new(), next: None };
-            for (shard, read) in join_all(reads).await {
-                let (keys, cursor) = read?;
+            for read in join_all(reads).await {
+                let (keys, next) = read?;
                 page.keys.extend(keys);
-                if cursor != 0 {
+                if next.cursor != 0 {
                     // What the shards after it answered is read again in its turn.
-                    page.next = Some(TagPlace { shard, cursor });
+                    page.next = Some(next);
                     return Ok(page);
                 }
             }
-            page.next = (last < tag.shards()).then_some(TagPlace { shard: last, cursor: 0 });
+            page.next = (last < tag.shards()).then_some(TagPlace { shard: last, ..TagPlace::default() });
             Ok(page)
         }
         .boxed()
@@ -138,20 +139,36 @@ impl Removal for Remote {
 }
 
 impl Remote {
-    async fn tagged_shard(&self, tag: &Tag, shard: u8, cursor: u64) -> Result<(Vec<Key>, u64), StoreError> {
-        let set = tag_key(tag, &self.shared.group, shard)?;
-        let cursor = Decimal::new(cursor);
-        let read = Request::one(&[b"ZSCAN", set.as_bytes(), cursor.as_bytes(), b"COUNT", TAGGED_AT_ONCE]);
-        let (reply, _) = self.follow(Op::Tagged, set.slot(), &read).await?;
+    /// A page of one shard, and where the next begins. On a server that did not give the cursor (the slot has moved, the
+    /// primary was replaced) the shard is read from its beginning: a foreign cursor would pass by some of it in silence.
+    async fn tagged_shard(&self, tag: &Tag, place: TagPlace) -> Result<(Vec<Key>, TagPlace), StoreError> {
+        let set = tag_key(tag, &self.shared.group, place.shard)?;
+        let (mut reply, mut server) = self.scan_tag(&set, place.cursor).await?;
+        if place.cursor != 0 && server != place.server {
+            (reply, server) = self.scan_tag(&set, 0).await?;
+        }
         let odd = StoreError::Refused(Refusal::Other);
         let Value::Array(parts) = reply else { return Err(odd) };
         let Ok([next, Value::Array(members)]) = <[Value; 2]>::try_from(parts) else { return Err(odd) };
-        let next = text(&next).and_then(|digits| digits.parse().ok()).ok_or(odd)?;
+        let cursor = text(&next).and_then(|digits| digits.parse().ok()).ok_or(odd)?;
         // Keys alternate with their scores; what no key can be was not put there by us.
         let keys = members.into_iter().step_by(2).filter_map(|member| match member {
             Value::BulkString(bytes) => Key::new(bytes).ok(),
             _ => None,
         });
-        Ok((keys.collect(), next))
+        Ok((keys.collect(), TagPlace { cursor, server, ..place }))
+    }
+
+    async fn scan_tag(&self, set: &Key, cursor: u64) -> Result<(Value, u64), StoreError> {
+        let cursor = Decimal::new(cursor);
+        let read = Request::one(&[b"ZSCAN", set.as_bytes(), cursor.as_bytes(), b"COUNT", TAGGED_AT_ONCE]);
+        let (reply, carrier) = self.follow(Op::Tagged, set.slot(), &read).await?;
+        let Carrier { node, link, slot: _ } = carrier;
+        // Where the server does not tell its run, each connection counts as another server.
+        let server = match &link.server.run {
+            Some(run) => xxh3_64(run.as_bytes()),
+            None => xxh3_64(format!("{} {}", node.address, link.number).as_bytes()),
+        };
+        Ok((reply, server))
     }
 }

@@ -59,7 +59,7 @@ async fn healthcheck_says_yes_or_no() {
 async fn a_wrong_endpoint_says_what_is_wrong_with_it() {
     let (sidecar, _origin) = sidecar().await;
     let call = |endpoint: &str| hydrant(&["prehydrate", "--user", "1", "--endpoint", endpoint], &[]);
-    for nonsense in ["127.0.0.1:4770", "nonsense", "https://127.0.0.1:4770", ""] {
+    for nonsense in ["127.0.0.1:4770", "nonsense", "ftp://127.0.0.1:4770", ""] {
         let said = call(nonsense);
         assert_eq!(said.code, Some(64), "{nonsense}: {}", said.errors);
         assert!(said.errors.contains("write http://host:port"), "{nonsense}: {}", said.errors);
@@ -83,6 +83,21 @@ async fn a_port_that_is_taken_is_named() {
     let told: Vec<&str> = second.errors.lines().filter(|line| line.starts_with("hydrant: ")).collect();
     assert!(told.len() == 1 && told[0].contains(&api), "{}", second.errors);
     assert_eq!(told[0].matches("in use").count(), 1, "{}", second.errors);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_spool_that_cannot_be_written_is_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("hydrant.yaml");
+    std::fs::write(&file, "group: test\nstore: memory\ninvalidate: { spool: /proc/self }\n").expect("writable");
+    // A port that is taken ends it, should the spool not.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let api = taken.local_addr().expect("bound").to_string();
+    let ports = [("HYDRANT__LISTEN__API", api.as_str()), ("HYDRANT__LISTEN__PROBES", "127.0.0.1:0")];
+    let said = hydrant(&["serve", "--config", file.to_str().expect("text")], &ports);
+    assert_eq!(said.code, Some(71), "{}", said.errors);
+    assert!(said.errors.contains("hydrant: `invalidate.spool.directory` cannot be used"), "{}", said.errors);
 }
 
 #[test]

@@ -413,7 +413,6 @@ async fn what_was_asked_for_before_a_logout_is_not_written_after_it() {
     let after = world.job();
     let filled = world.filler.fill(before).await;
     assert_eq!((filled.outcome, filled.reason.as_str()), (Outcome::Fenced, "the subject has logged out"));
-    assert_eq!(world.source.calls(), [], "and its source is not asked");
     assert!(world.is_free("user:7").await);
     advance(Duration::from_millis(100)).await;
     assert_eq!(world.filler.fill(after).await.outcome, Outcome::Filled, "a new login");

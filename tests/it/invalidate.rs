@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hydrant::domain::declared_version::DeclaredVersion;
-use hydrant::domain::entity::{AliasValue, Credential, Draft, Load};
+use hydrant::domain::entity::{AliasValue, Credential, Draft, Entity, Load};
 use hydrant::domain::error::{Error, Kind};
 use hydrant::domain::key::Key;
 use hydrant::domain::outcome::Outcome;
@@ -18,7 +18,7 @@ use hydrant::invalidate::jobs::{Detail, JobState};
 use hydrant::invalidate::request::{
     Answer, Cause, Counts, Effect, Exactness, History, KnownAlias, MemberTarget, Mode, NewValue, State, Stated, Target,
 };
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 
 use crate::invalidate_world::{Redis, Sidecar, alias, member, params, request, user};
 use crate::support::catalog::{draft, subject_draft};
@@ -191,6 +191,40 @@ async fn a_replacement_is_projected_and_written_unless_something_newer_is_known(
     is_done(&sidecar.call(Mode::Remove, vec![Target::Member(member("user", "7"))]).await.expect("done"));
     let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":"7","rev":9}"#, Some(9))).await.expect("done");
     assert_eq!(answer.counts.superseded, 1, "after one that named no version nobody knows what is newer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_that_comes_too_late_to_be_compared_is_not_written() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![versioned()], None);
+    redis.put("user:7", "old");
+    redis.faults.now().keys.insert("user:7".to_owned());
+    let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":"7","rev":3}"#, Some(3))).await.expect("promised");
+    assert!(matches!(answer.state, State::Pending { .. }), "{:?}", answer.state);
+    // Longer than marks stand: what was said of it meanwhile is forgotten.
+    sleep(versioned_life() + Duration::from_secs(1)).await;
+    redis.faults.now().keys.clear();
+    until("an empty journal", async || redis.backlog().await == 0).await;
+    assert_eq!(redis.value("user:7").await, None, "only removed");
+}
+
+fn versioned_life() -> Duration {
+    Entity::new(versioned()).expect("a good entity").mark_life().expect("it has versions")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replacement_about_another_user_is_refused() {
+    let redis = Redis::new();
+    let owner = Some(Place::field("id"));
+    let version = versioned().version;
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { owner, version, ..subject_draft("user") }], None);
+    redis.put("user:7", "old");
+    for value in [r#"{"id":"8","rev":3}"#, r#"{"rev":3}"#] {
+        let error = sidecar.call(Mode::Replace, replacing(value, Some(3))).await.expect_err("refused");
+        assert_eq!((error.kind, error.fields.len()), (Kind::ValueRefused, 1), "{error}");
+    }
+    let answer = sidecar.call(Mode::Replace, replacing(r#"{"id":7,"rev":3}"#, Some(3))).await.expect("done");
+    assert_eq!(answer.counts.replaced, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,7 +61,7 @@ impl World {
 
     async fn followed(&self, job: &str) -> Job {
         let states = self.sidecar.invalidate.watch(job).await.expect("known");
-        let last = states.collect::<Vec<_>>().await.pop().expect("a last state");
+        let last = states.collect::<Vec<_>>().await.pop().expect("a last state").expect("no error");
         assert_eq!(last.state, JobState::Succeeded);
         last
     }
@@ -249,7 +249,7 @@ async fn a_primary_that_dies_leaves_a_job_which_the_failover_ends() {
     let before = Instant::now();
     // Its replica takes over and has the key; that it is gone is confirmed only when the other is back as a replica.
     cluster.nodes[dead].restart().await;
-    let last = states.collect::<Vec<_>>().await.pop().expect("a last state");
+    let last = states.collect::<Vec<_>>().await.pop().expect("a last state").expect("no error");
     assert_eq!(last.state, JobState::Succeeded, "after {:?}", before.elapsed());
     for node in [dead, dead + 3] {
         let stands: redis::RedisResult<Option<String>> =

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use hydrant::domain::entity::{Credential, Draft, Load, Writers};
 use hydrant::domain::error::Kind;
+use hydrant::domain::journal::Journal;
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::removal::{Primary, Upheaval};
 use hydrant::domain::subject::{Fact, Subject};
@@ -86,11 +87,11 @@ async fn a_node_that_is_away_leaves_a_job_that_is_followed_to_its_end() {
     assert_eq!((durability, cause), (Durability::Fleet, Cause::NodeUnavailable));
     assert_eq!(standing(&redis).await, ["user:email:a@b.c"]);
     let mut states = sidecar.invalidate.watch(job.as_str()).await.expect("known");
-    assert_eq!(states.next().await.expect("a state").state, JobState::Waiting);
+    assert_eq!(states.next().await.expect("a state").expect("no error").state, JobState::Waiting);
 
     sleep(Duration::from_secs(3)).await;
     redis.faults.now().keys.clear();
-    let last = states.collect::<Vec<_>>().await.pop().expect("a last state");
+    let last = states.collect::<Vec<_>>().await.pop().expect("a last state").expect("no error");
     assert_eq!(last.state, JobState::Succeeded);
     assert!(last.attempts > 2 && last.finished.is_some(), "{last:?}");
     assert!(standing(&redis).await.is_empty());
@@ -102,6 +103,30 @@ async fn a_node_that_is_away_leaves_a_job_that_is_followed_to_its_end() {
     sleep(Duration::from_secs(3_601)).await;
     assert_eq!(other.invalidate.job(job.as_str()).await.expect_err("long ago").kind, Kind::UnknownJob);
     assert_eq!(sidecar.invalidate.job(job.as_str()).await.expect_err("long ago").kind, Kind::UnknownJob);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_a_failover_brings_back_after_its_end_is_taken_off_again() {
+    let redis = Redis::new();
+    let sidecar = filled(&redis).await;
+    sidecar.invalidate.start().await.expect("no spool");
+    {
+        let mut wrong = redis.faults.now();
+        wrong.erased_short = true;
+        wrong.finish_lost = true;
+    }
+    let answer = sidecar.call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    redis.faults.now().erased_short = false;
+    let ended = async || sidecar.invalidate.job(job.as_str()).await.expect("known").state == JobState::Succeeded;
+    until("its end", ended).await;
+    assert_eq!(
+        redis.backlog().await,
+        1,
+        "it is still there, and the sidecar that knows it to have ended keeps the journal"
+    );
+    redis.faults.now().finish_lost = false;
+    until("an empty journal", async || redis.backlog().await == 0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,6 +321,55 @@ async fn after_a_restart_in_place_one_sidecar_sweeps_everything() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sweep_after_a_restart_is_not_left_to_one_who_could_not_record_it() {
+    let redis = Redis::new();
+    let sidecars = [1, 2].map(|seed| Sidecar::new(&redis, seed, vec![draft("order")], None));
+    for sidecar in &sidecars {
+        sidecar.invalidate.start().await.expect("no spool");
+    }
+    redis.faults.now().journal = true;
+    redis.tell(Upheaval::Restarted { primary: Primary { name: "one".to_owned(), run: "second".to_owned() } });
+    sleep(Duration::from_secs(3)).await;
+    assert!(redis.signs.lock().expect("unpoisoned").is_empty(), "it would keep the others from it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_forgets_ends_no_work() {
+    let redis = Redis::new();
+    let sidecars = [Sidecar::new(&redis, 1, vec![user()], None), Sidecar::new(&redis, 2, vec![user()], None)];
+    assert_eq!(sidecars[0].fill("user", "7", BODY).await, Outcome::Filled);
+    redis.faults.now().keys.insert("user:email:a@b.c".to_owned());
+    let answer = sidecars[0].call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    // As FLUSHALL does, or a primary that comes back from an old disk.
+    redis.journal.finish(&job, None).await.expect("memory answers");
+    sleep(Duration::from_secs(3)).await;
+    let told = sidecars[1].invalidate.job(job.as_str()).await.expect("its worker leaves word of it");
+    assert!(!told.state.is_final(), "{told:?}");
+    redis.faults.now().keys.clear();
+    until("all of it gone", async || standing(&redis).await.is_empty()).await;
+    let ended = async || sidecars[1].invalidate.job(job.as_str()).await.is_ok_and(|job| job.state.is_final());
+    until("the job's end", ended).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_the_journal_forgot_with_its_worker_is_not_called_done() {
+    let redis = Redis::new();
+    let sidecar = filled(&redis).await;
+    redis.faults.now().keys.insert("user:email:a@b.c".to_owned());
+    let answer = sidecar.call(Mode::Remove, target()).await.expect("promised");
+    let State::Pending { job, .. } = answer.state else { panic!("{:?}", answer.state) };
+    let other = Sidecar::new(&redis, 2, vec![user()], None);
+    let mut told = other.invalidate.watch(job.as_str()).await.expect("known");
+    assert!(told.next().await.expect("a state").is_ok());
+    sidecar.tasks.drain(Duration::from_secs(1)).await;
+    redis.journal.finish(&job, None).await.expect("memory answers");
+    sleep(Duration::from_secs(3_601)).await;
+    let last = told.collect::<Vec<_>>().await.pop().expect("a last word");
+    assert_eq!(last.expect_err("nobody knows").kind, Kind::UnknownJob);
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_that_moved_have_their_removals_repeated() {
     let redis = Redis::new();
     let sidecar = filled(&redis).await;
@@ -331,4 +405,21 @@ async fn what_an_app_writes_back_is_weeded_out_and_what_a_fill_writes_stays() {
     assert_eq!(redis.value("list:1").await.as_deref(), Some(r#""new""#));
     until("an empty journal", async || redis.backlog().await == 0).await;
     assert_eq!(sidecar.metric("hydrant_invalidate_weeded_total"), 2);
+}
+
+/// Half a minute, as two outages of some seconds each and the waits between tries.
+#[tokio::test(start_paused = true)]
+async fn what_an_app_writes_back_before_an_outage_is_weeded_out_after_it() {
+    let redis = Redis::new();
+    let sidecar = Sidecar::new(&redis, 1, vec![Draft { writers: Writers::Shared, ..draft("cart") }], None);
+    redis.put("cart:1", "old");
+    sidecar.call(Mode::Remove, vec![Target::Member(member("cart", "1"))]).await.expect("done");
+    redis.faults.now().weeds.insert("cart:1".to_owned());
+    redis.put("cart:1", "old");
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(redis.value("cart:1").await.as_deref(), Some("old"), "nobody can look at it");
+    redis.faults.now().weeds.clear();
+    // Before the value's own end.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(redis.value("cart:1").await, None);
 }

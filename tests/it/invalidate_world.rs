@@ -49,7 +49,7 @@ pub struct Redis {
     pub journal: MemoryJournal,
     pub faults: Faults,
     upheavals: broadcast::Sender<Upheaval>,
-    signs: Arc<Mutex<BTreeMap<JobId, Bytes>>>,
+    pub signs: Arc<Mutex<BTreeMap<JobId, Bytes>>>,
 }
 
 /// What goes wrong at present; cloning shares it.
@@ -64,6 +64,10 @@ pub struct Wrong {
     pub intents_short: bool,
     /// These keys cannot be removed.
     pub keys: BTreeSet<String>,
+    /// These keys cannot be looked at for what an app wrote back.
+    pub weeds: BTreeSet<String>,
+    /// What is taken off the journal comes back with a failover.
+    pub finish_lost: bool,
     /// What was removed is not confirmed.
     pub erased_short: bool,
     /// Nobody can be told to be gone.
@@ -235,7 +239,7 @@ pub fn trace() -> TraceContext {
 
 pub fn request(mode: Mode, targets: Vec<Target>) -> Request {
     let (effect, reason, until) = (Effect::Real, "a test".to_owned(), Instant::now() + DEADLINE);
-    Request { targets, mode, effect, reason, trace: trace(), until }
+    Request { targets, mode, effect, reason, within: Vec::new(), trace: trace(), until }
 }
 
 pub fn params(pairs: &[(&str, &str)]) -> Params {
@@ -324,7 +328,11 @@ impl Removal for Redis {
     }
 
     fn weed<'a>(&'a self, key: &'a Key, mark: Nonce) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.weed(key, mark)
+        let is_away = self.faults.now().weeds.contains(&key.to_string());
+        match is_away {
+            true => std::future::ready(Err(StoreError::Unreachable)).boxed(),
+            false => self.store.weed(key, mark),
+        }
     }
 
     fn tagged<'a>(&'a self, tag: &'a Tag, from: TagPlace) -> BoxFuture<'a, Result<TagPage, StoreError>> {
@@ -375,6 +383,9 @@ impl Journal for Redis {
     fn finish<'a>(&'a self, id: &'a JobId, note: Option<Note>) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             self.faults.hang(Step::Finish).await;
+            if self.faults.now().finish_lost {
+                return Ok(());
+            }
             self.journal.finish(id, note).await
         }
         .boxed()

@@ -12,6 +12,7 @@ use hydrant::domain::store::{Committed, Refusal, Registration, Rules, Store, Sto
 use hydrant::domain::tag::Tag;
 use hydrant::remote::store::Remote;
 use hydrant::remote::{Auth, Config, Mode};
+use tokio::time::Instant;
 
 use crate::remote_access::RIGHTS;
 use crate::support::redis::RedisServer;
@@ -245,4 +246,42 @@ pub async fn everything(store: &Remote, server: &RedisServer) {
         assert_eq!(store.tagged(tag, TagPlace::default()).await.expect("a page").keys, std::slice::from_ref(&k));
     }
     assert_eq!(store.remove(&[k]).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_place_in_a_tag_that_another_server_gave_is_begun_anew() {
+    let server = RedisServer::start().await;
+    let rig = rig(&server).await;
+    let tag = Tag::declared("colour").expect("a good tag");
+    let set = tag.key("test", 0).expect("a good key");
+    let names: Vec<String> = (0..3_000).map(|number| format!("item:{number}")).collect();
+    for chunk in names.chunks(500) {
+        let members = chunk.iter().flat_map(|name| [&b"99999999999999"[..], name.as_bytes()]);
+        let command: Vec<&[u8]> = [&b"ZADD"[..], set.as_bytes()].into_iter().chain(members).collect();
+        server.command(&command);
+    }
+    let first = rig.store.tagged(&tag, TagPlace::default()).await.expect("a page");
+    let next = first.next.expect("more than one page");
+    let foreign = TagPlace { server: next.server.wrapping_add(1), ..next };
+    let again = rig.store.tagged(&tag, foreign).await.expect("a page");
+    assert_eq!(again.keys, first.keys, "the foreign cursor is not believed");
+    let second = rig.store.tagged(&tag, next).await.expect("a page");
+    assert_ne!(second.keys, first.keys, "its own is");
+}
+
+/// Whole milliseconds on both sides may make it look a little longer ago than it is: then a plan from before the logout
+/// would be taken for one that came after.
+#[tokio::test]
+async fn a_subject_is_never_told_to_be_gone_for_longer_than_it_is() {
+    let server = RedisServer::start().await;
+    let (rig, subject) = (rig(&server).await, Pseudonym::new("test", None, "7"));
+    let (key, tags) = (key("mine:7"), [Tag::Subject(subject)]);
+    for _ in 0..300 {
+        let before = Instant::now();
+        rig.store.bury(subject, TTL).await.expect("buried");
+        let ask = Registration { key: &key, tags: &tags, life: TTL };
+        let gone = rig.store.register(ask).await.expect("registered").gone.expect("gone");
+        let longest = before.elapsed();
+        assert!(gone <= longest, "{gone:?} ago, and it was {longest:?}");
+    }
 }

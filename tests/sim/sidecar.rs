@@ -125,6 +125,7 @@ impl Sidecar {
             mode,
             effect: Effect::Real,
             reason: String::new(),
+            within: Vec::new(),
             trace: TraceContext::start(&self.random),
             until: Instant::now() + PATIENCE,
         };

@@ -8,8 +8,8 @@ use crate::config::form::{Formed, Level, SocketPath};
 use crate::{admin, grpc, telemetry};
 
 impl Context<'_> {
-    pub fn listen(&mut self) -> Option<(grpc::Config, admin::Config)> {
-        let Listen { api, socket, probes, drain, limits } = self.take(&["listen"])?;
+    pub fn listen(&mut self) -> Option<(grpc::Config, admin::Config, grpc::caller::Config)> {
+        let Listen { api, socket, probes, pod, remote, drain, limits } = self.take(&["listen"])?;
         let (Formed(api), Formed(probes)) = (api, probes);
         let socket = socket.map(|Formed(SocketPath(path))| path);
         if !api.ip().is_loopback() {
@@ -21,7 +21,13 @@ impl Context<'_> {
             self.problem("listen.probes", problem, "give probes a port of their own");
         }
         let limits = self.limits(limits);
-        Some((grpc::Config { api, socket, limits, drain: drain.0 }, admin::Config { probes }))
+        let (callers, remote) = self.callers(pod, remote)?;
+        if let Some(remote) = remote.as_ref().filter(|remote| meet(remote.address, api) || meet(remote.address, probes))
+        {
+            let problem = format!("{} is the address of `listen.api` or `listen.probes` as well", remote.address);
+            self.problem("listen.remote.address", problem, "give callers from outside a port of their own");
+        }
+        Some((grpc::Config { api, socket, remote, limits, drain: drain.0 }, admin::Config { probes }, callers))
     }
 
     fn limits(&mut self, limits: Limits) -> grpc::Limits {

@@ -15,11 +15,13 @@ use crate::prehydrate::identity::settings::{
     SharedSecret, SignedKey, Written,
 };
 
+const COOKIE: &str = "identity.cookie";
+
 /// Stands for the cookie's own value where the path of a claim is expected.
 const RAW: &str = "raw";
 
 /// A key that has what its format asks for.
-struct Key {
+pub struct Key {
     id: String,
     kid: file::Kid,
     algorithm: file::Algorithm,
@@ -42,7 +44,7 @@ impl Context<'_> {
         }
         let mut keys = Vec::new();
         for (id, key) in &cookie.keys {
-            keys.extend(self.key(cookie.format, id, key));
+            keys.extend(self.key(COOKIE, cookie.format, id, key));
         }
         let trial = config(&cookie, &keys, &Secrets::default(), &mut Staged::default());
         // Their number is right or wrong as they are written: one that lacks something has been told of.
@@ -55,8 +57,9 @@ impl Context<'_> {
         Some(config(&cookie, &keys, self.secrets, &mut self.staged))
     }
 
-    fn key(&mut self, format: file::Format, id: &str, key: &file::Key) -> Option<Key> {
-        let of = |name: &str| at(&format!("keys.{id}.{name}"));
+    /// One of the keys below `base`, whoever reads what it signs.
+    pub fn key(&mut self, base: &str, format: file::Format, id: &str, key: &file::Key) -> Option<Key> {
+        let of = |name: &str| format!("{base}.keys.{id}.{name}");
         let algorithm = match (format, key.algorithm) {
             (file::Format::Jwt, Some(algorithm)) => algorithm,
             (file::Format::Jwt, None) => {
@@ -110,7 +113,7 @@ impl Context<'_> {
     /// What the reader finds wrong, told by the file's own words.
     fn unreadable(&mut self, keys: &[Key], ConfigProblem { field, problem }: ConfigProblem) {
         let (path, hint) = if let Some(rest) = field.strip_prefix("format.keys") {
-            (key_path(keys, rest), "docs/cookies.md says what a key of each format is")
+            (key_path(COOKIE, keys, rest), "docs/cookies.md says what a key of each format is")
         } else if let Some(claim) = field.strip_prefix("claims.") {
             (at(if claim == "user" { "subject" } else { claim }), "docs/cookies.md says how a claim is named")
         } else {
@@ -135,6 +138,11 @@ impl file::Algorithm {
 }
 
 impl Key {
+    /// The key of a JWT, in the cell that goes by its path.
+    pub fn staged(&self, secrets: &Secrets, staged: &mut Staged) -> JwtKey {
+        self.jwt(secrets.stage(staged, &self.path, self.text.clone()))
+    }
+
     fn jwt(&self, text: SecretCell) -> JwtKey {
         let id = match self.kid {
             file::Kid::Id => Some(self.id.clone()),
@@ -201,15 +209,15 @@ fn claim(claim: &file::Claim) -> Claim {
 }
 
 /// `[2].id` of the reader's list is a key in the file; its text is what is wrong unless its id is.
-fn key_path(keys: &[Key], rest: &str) -> String {
+pub fn key_path(base: &str, keys: &[Key], rest: &str) -> String {
     let (number, part) = rest.trim_start_matches('[').split_once("].").unwrap_or_default();
     match number.parse().ok().and_then(|number: usize| keys.get(number)) {
-        Some(key) if part == "id" => at(&format!("keys.{}", key.id)),
+        Some(key) if part == "id" => format!("{base}.keys.{}", key.id),
         Some(key) => key.path.clone(),
-        None => at("keys"),
+        None => format!("{base}.keys"),
     }
 }
 
 fn at(key: &str) -> String {
-    format!("identity.cookie.{key}")
+    format!("{COOKIE}.{key}")
 }

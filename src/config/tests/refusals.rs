@@ -406,7 +406,6 @@ fn prehydrate_and_listen() {
             "listen.probes: 0.0.0.0:4771 is the address of `listen.api` as well",
         ),
         ("listen: { socket: api.sock }".to_owned(), "listen.socket: `api.sock` is not an absolute path"),
-        ("listen: { remote: {} }".to_owned(), "listen.remote: `remote` is not in this version yet"),
         (
             "listen: { limits: { message: 8MiB, value_message: 7MiB } }".to_owned(),
             "listen.limits.message: larger than `value_message` (7MiB)",

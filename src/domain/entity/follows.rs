@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::domain::entity::check::EntityError;
     use crate::domain::entity::sample::shared;
-    use crate::domain::entity::{Credential, Draft, Load, Scope};
+    use crate::domain::entity::{Ask, Draft, Load, Scope};
     use crate::domain::projection::{Projection, Spec};
     use crate::domain::template::Template;
 
@@ -103,7 +103,7 @@ mod tests {
 
     fn load() -> Option<Load> {
         let path = Template::parse("/x").expect("a good template");
-        Some(Load { source: name("api"), path, credential: Credential::Service, lag: None })
+        Some(Load::plain(name("api"), Ask::Get(path)))
     }
 
     fn profile() -> Draft {

@@ -18,6 +18,11 @@ const SWEPT_WITHIN: Duration = Duration::from_secs(60);
 const FLOOR_STANDS: Duration = Duration::from_secs(600);
 
 impl Entity {
+    /// Of its members' own keys, and of their aliases.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        std::iter::once(self.key()).chain(self.aliases().iter().map(|alias| &alias.key))
+    }
+
     /// How long an invalidation leaves its mark beside a key: one life for all marks of the entity, so that a mark's age
     /// can be told by what is left of it. None where no write has anything to ask of a mark.
     pub fn mark_life(&self) -> Option<Duration> {
@@ -98,6 +103,22 @@ impl Alias {
         Some(params)
     }
 
+    /// Whose key it is, by its own parameters and by what stands there: the parameters of a member's `key`. None where that
+    /// names no member.
+    pub fn leads_to(&self, key: &Template, own: &Params, value: &[u8]) -> Option<Params> {
+        let mut params = Params::default();
+        let id = self.id_param(key);
+        for param in key.params() {
+            match (own.get(param), self.value) {
+                (Some(own), _) => params.insert(param, own),
+                (None, AliasValue::Full) => params.insert(param, field::at(value, &Place::field(param))?),
+                (None, AliasValue::Id) if id == Some(param) => params.insert(param, std::str::from_utf8(value).ok()?),
+                (None, AliasValue::Id) => return None,
+            }
+        }
+        Some(params)
+    }
+
     /// What is written at the alias' key of a member with this value.
     pub fn content(&self, member: &Member, value: &bytes::Bytes) -> Option<bytes::Bytes> {
         match self.value {
@@ -116,7 +137,7 @@ mod tests {
     use crate::domain::catalog::Catalog;
     use crate::domain::declared_version::DeclaredVersion;
     use crate::domain::entity::sample::{alias, shared};
-    use crate::domain::entity::{Credential, Draft, Load, Name};
+    use crate::domain::entity::{Ask, Draft, Load, Name};
     use crate::domain::ttl::Ttl;
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -135,11 +156,10 @@ mod tests {
     fn a_mark_lives_as_long_as_somebody_may_ask_it() {
         let plain = || shared("x", "x:{id}");
         let version = Some(DeclaredVersion::Number(Place::field("rev")));
+        let path = Template::parse("/x").expect("a good template");
         let lagging = |lag| Load {
-            source: Name::new("api").expect("a good name"),
-            path: Template::parse("/x").expect("a good template"),
-            credential: Credential::Service,
             lag: Some(Duration::from_secs(lag)),
+            ..Load::plain(Name::new("api").expect("a good name"), Ask::Get(path.clone()))
         };
         assert_eq!(life(plain()), None, "nobody asks");
         assert_eq!(life(Draft { writers: Writers::Shared, ..plain() }), Some(SWEPT_WITHIN));

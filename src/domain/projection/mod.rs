@@ -124,6 +124,11 @@ impl Projection {
         }
     }
 
+    /// Where in an answer the value stands.
+    pub fn body(&self) -> &Place {
+        &self.body
+    }
+
     pub fn max_bytes(&self) -> usize {
         self.max_bytes
     }
@@ -156,6 +161,11 @@ impl Projection {
     /// How much of an answer is read: what is kept may be a small part of it.
     pub fn max_body_bytes(&self) -> usize {
         self.max_bytes.saturating_mul(BODY_FACTOR).max(BODY_FLOOR)
+    }
+
+    /// What would be kept of a value that stands in a cache already, where it has no body to be looked for: for comparing.
+    pub fn again(&self, held: &[u8]) -> Result<Bytes, Refusal> {
+        Self { body: Place::default(), ..self.clone() }.apply(held)
     }
 
     pub fn apply(&self, body: &[u8]) -> Result<Bytes, Refusal> {

@@ -50,7 +50,7 @@ pub fn request(
     }
     let effect = if dry_run { Effect::Preview } else { Effect::Real };
     let Call { trace, until } = call;
-    Ok(Request { targets, mode: mode.unwrap_or_default(), effect, reason, trace, until })
+    Ok(Request { targets, mode: mode.unwrap_or_default(), effect, reason, within: Vec::new(), trace, until })
 }
 
 pub fn response(answer: Answer) -> pb::InvalidateResponse {

@@ -34,6 +34,7 @@ pub fn job(job: Job) -> pb::Job {
         holder,
         durability,
         reason,
+        within: _,
         message,
         mode,
         counts,

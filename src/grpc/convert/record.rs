@@ -27,14 +27,23 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn take(&mut self, accesses: &Accesses, message: pb::RecordRequest) {
+    /// `is_let` says whether the caller may report a read of this.
+    pub fn take(
+        &mut self,
+        accesses: &Accesses,
+        message: pb::RecordRequest,
+        is_let: impl Fn(&pb::Access) -> Result<(), Refused>,
+    ) {
         let count = message.accesses.len();
         if count == 0 || count > MAX_ACCESSES {
             let problem = format!("has {count} entries; 1 to {MAX_ACCESSES} are taken");
             self.refuse("accesses".to_owned(), Kind::InvalidField, problem, count.max(1));
         } else {
             for (at, access) in message.accesses.into_iter().enumerate() {
-                match access_in(accesses, access).and_then(|access| accesses.tell(access)) {
+                match is_let(&access)
+                    .and_then(|()| access_in(accesses, access))
+                    .and_then(|access| accesses.tell(access))
+                {
                     Ok(Fate::Taken) => self.response.accepted += 1,
                     Ok(Fate::Dropped) => self.response.dropped += 1,
                     Err(Refused { path, kind, problem }) => {

@@ -6,7 +6,10 @@ use tokio::time::Instant;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
+use crate::domain::caller::Right;
+use crate::domain::error::Error;
 use crate::domain::trace::TraceContext;
+use crate::grpc::caller::{Caller, tenancy};
 use crate::grpc::layer::deadline::Deadline;
 use crate::grpc::pb::cache_control_service_server::CacheControlService;
 use crate::grpc::pb::{
@@ -14,8 +17,9 @@ use crate::grpc::pb::{
     PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WarmUpResponse, WatchJobRequest,
 };
 use crate::grpc::service::follow::{Following, follow};
-use crate::grpc::service::{Services, not_built, refuse};
+use crate::grpc::service::{Services, caller, not_built, refuse};
 use crate::grpc::{convert, status};
+use crate::prehydrate::request::{self as prehydrate, Who};
 
 /// A caller that waits is answered this long before its deadline, or a tenth of its time where that is less, so that it
 /// hears what is done so far instead of nothing.
@@ -29,6 +33,19 @@ impl Control {
     pub fn new(services: Services) -> Self {
         Self { services }
     }
+
+    /// The same prehydration, of a caller that is held to some tenants: whom it is about is settled first.
+    fn held(&self, caller: &Caller, request: prehydrate::Request) -> Result<prehydrate::Request, Error> {
+        let shown = match &request.who {
+            Who::Subject(_) => "subject.tenant",
+            Who::CookieHeader(_) => "cookie_header",
+            Who::CookieValue(_) => "cookie_value",
+        };
+        let subject = self.services.prehydrate.identify(request.who)?;
+        let catalog = self.services.live.get().catalog.clone();
+        tenancy::prehydration(caller, &catalog, (shown, &subject), &request.members)?;
+        Ok(prehydrate::Request { who: Who::Subject(subject), ..request })
+    }
 }
 
 #[tonic::async_trait]
@@ -39,7 +56,12 @@ impl CacheControlService for Control {
     async fn prehydrate(&self, call: Request<PrehydrateRequest>) -> Result<Response<PrehydrateResponse>, Status> {
         let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
         let until = answer_by(call.extensions().get(), Instant::now());
-        let request = convert::request(call.into_inner(), trace, until).map_err(refuse)?;
+        let caller = caller(&call)?;
+        let mut request = convert::request(call.into_inner(), trace, until).map_err(refuse)?;
+        caller.may_name(&request.who).map_err(refuse)?;
+        if caller.is_held() {
+            request = self.held(&caller, request).map_err(refuse)?;
+        }
         let report = self.services.prehydrate.run(request).await.map_err(refuse)?;
         Ok(Response::new(convert::response(report)))
     }
@@ -47,22 +69,32 @@ impl CacheControlService for Control {
     async fn invalidate(&self, call: Request<InvalidateRequest>) -> Result<Response<InvalidateResponse>, Status> {
         let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
         let until = answer_by(call.extensions().get(), Instant::now());
-        let Services { prehydrate, invalidate, .. } = &self.services;
-        let identify = |who| prehydrate.identify(who);
+        let caller = caller(&call)?;
+        let Services { prehydrate, invalidate, live, .. } = &self.services;
+        let identify = |who| caller.may_name(&who).and_then(|()| prehydrate.identify(who));
         let brought = convert::invalidate::Call { trace, until };
-        let request = convert::invalidate::request(call.into_inner(), brought, identify).map_err(refuse)?;
+        let mut request = convert::invalidate::request(call.into_inner(), brought, identify).map_err(refuse)?;
+        let catalog = live.get().catalog.clone();
+        request.within = tenancy::invalidation(&caller, &catalog, &request, Instant::now()).map_err(refuse)?;
         let answer = invalidate.run(request).await.map_err(refuse)?;
         Ok(Response::new(convert::invalidate::response(answer)))
     }
 
     async fn get_job(&self, call: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+        let caller = caller(&call)?;
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
         let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
+        caller.may_see(&job).map_err(refuse)?;
         Ok(Response::new(GetJobResponse { job: Some(convert::job::job(job)) }))
     }
 
     async fn watch_job(&self, call: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        let caller = caller(&call)?;
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
+        if caller.is_held() {
+            let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
+            caller.may_see(&job).map_err(refuse)?;
+        }
         let states = self.services.invalidate.watch(&id).await.map_err(refuse)?;
         Ok(Response::new(follow(states, self.services.stopping.clone())))
     }
@@ -71,11 +103,18 @@ impl CacheControlService for Control {
         Err(not_built())
     }
 
-    async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+    async fn stats(&self, call: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        let caller = caller(&call)?;
+        if call.get_ref().plain_ids {
+            caller.must_have(Right::ReadIds).map_err(refuse)?;
+        }
+        caller.must_see_all().map_err(refuse)?;
         Err(not_built())
     }
 
-    async fn explain(&self, _: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+    async fn explain(&self, call: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let (caller, catalog) = (caller(&call)?, self.services.live.get().catalog.clone());
+        tenancy::explanation(&caller, &catalog, call.get_ref()).map_err(refuse)?;
         Err(not_built())
     }
 }

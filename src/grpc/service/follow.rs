@@ -29,12 +29,15 @@ struct Follower<S> {
     last: Option<Job>,
 }
 
-pub fn follow(states: impl Stream<Item = Job> + Send + Unpin + 'static, stopping: CancellationToken) -> Following {
+pub fn follow(
+    states: impl Stream<Item = Result<Job, Error>> + Send + Unpin + 'static,
+    stopping: CancellationToken,
+) -> Following {
     let begin = Follower { states, stopping, last: None };
     stream::unfold(Some(begin), |follower| async { follower?.next().await }).boxed()
 }
 
-impl<S: Stream<Item = Job> + Unpin> Follower<S> {
+impl<S: Stream<Item = Result<Job, Error>> + Unpin> Follower<S> {
     /// The next state, and whoever goes on after it.
     async fn next(mut self) -> Option<(Result<WatchJobResponse, Status>, Option<Self>)> {
         let told = tokio::select! {
@@ -46,7 +49,10 @@ impl<S: Stream<Item = Job> + Unpin> Follower<S> {
             told = timeout(AT_LEAST_EVERY, self.states.next()) => told,
         };
         let job = match (told, &self.last) {
-            (Ok(next), _) => next?,
+            (Ok(next), _) => match next? {
+                Ok(job) => job,
+                Err(error) => return Some((Err(status::of(&error)), None)),
+            },
             (Err(_elapsed), Some(last)) => last.clone(),
             // It has not been told of even once: whoever tells is slower than that.
             (Err(_elapsed), None) => return Some((Err(status::internal()), None)),
@@ -86,6 +92,7 @@ mod tests {
             holder: String::new(),
             durability: Durability::Fleet,
             reason: String::new(),
+            within: Vec::new(),
             message: String::new(),
             mode: Mode::Remove,
             counts: Counts::default(),
@@ -102,7 +109,7 @@ mod tests {
         let (tell, states) = mpsc::channel(4);
         let mut following = follow(ReceiverStream::new(states), CancellationToken::new());
         for next in [JobState::Waiting, JobState::Running, JobState::Succeeded, JobState::Running] {
-            tell.send(job(next)).await.expect("listens");
+            tell.send(Ok(job(next))).await.expect("listens");
         }
         assert_eq!(state(following.next().await), pb::JobState::Waiting);
         assert_eq!(state(following.next().await), pb::JobState::Running);
@@ -114,7 +121,7 @@ mod tests {
     async fn what_does_not_change_is_told_again_every_ten_seconds() {
         let (tell, states) = mpsc::channel(4);
         let mut following = follow(ReceiverStream::new(states), CancellationToken::new());
-        tell.send(job(JobState::Waiting)).await.expect("listens");
+        tell.send(Ok(job(JobState::Waiting))).await.expect("listens");
         let began = Instant::now();
         for _ in 0..3 {
             assert_eq!(state(following.next().await), pb::JobState::Waiting);
@@ -127,7 +134,7 @@ mod tests {
         let (tell, states) = mpsc::channel(4);
         let stopping = CancellationToken::new();
         let mut following = follow(ReceiverStream::new(states), stopping.clone());
-        tell.send(job(JobState::Waiting)).await.expect("listens");
+        tell.send(Ok(job(JobState::Waiting))).await.expect("listens");
         assert_eq!(state(following.next().await), pb::JobState::Waiting);
         stopping.cancel();
         let last = following.next().await.expect("a last word").expect_err("not final");

@@ -4,10 +4,14 @@ pub mod control;
 mod follow;
 pub mod read;
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Request, Status};
 
 use crate::domain::error::{Error, Kind};
+use crate::fill::settings::Live;
+use crate::grpc::caller::Caller;
 use crate::grpc::status;
 use crate::invalidate::Invalidate;
 use crate::prehydrate::Prehydrate;
@@ -17,6 +21,8 @@ use crate::prehydrate::Prehydrate;
 pub struct Services {
     pub prehydrate: Prehydrate,
     pub invalidate: Invalidate,
+    /// What is declared: whose data a call is about follows from it.
+    pub live: Live,
     /// Ends streams that would outlive the process.
     pub stopping: CancellationToken,
 }
@@ -28,6 +34,11 @@ fn refuse(error: Error) -> Status {
         _ => tracing::debug!(kind = ?error.kind, detail = error.detail, "call refused"),
     }
     status::of(&error)
+}
+
+/// Who calls. A layer has put it there; without it nothing is served.
+fn caller<T>(call: &Request<T>) -> Result<Arc<Caller>, Status> {
+    call.extensions().get().cloned().ok_or_else(status::internal)
 }
 
 /// For an rpc of the contract whose flow comes with a later version.

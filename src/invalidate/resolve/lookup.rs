@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::domain::entity::{Alias, AliasValue, Entity, Member};
+use crate::domain::entity::{Alias, Entity, Member};
 use crate::domain::error::{Error, FieldError, Kind};
-use crate::domain::field;
 use crate::domain::key::Key;
 use crate::domain::member_version::Version;
-use crate::domain::projection::paths::Place;
 use crate::domain::store::Store;
 use crate::domain::template::Params;
 use crate::fill::settings::Settings;
@@ -62,15 +60,6 @@ pub async fn find(store: &dyn Store, settings: &Settings, lookups: Vec<Lookup>) 
 
 fn member(settings: &Settings, lookup: &Lookup, value: &Bytes) -> Option<Member> {
     let Lookup { entity, alias, params: own, .. } = lookup;
-    let mut params = Params::default();
-    let id = alias.id_param(entity.key());
-    for param in entity.key().params() {
-        match (own.get(param), alias.value) {
-            (Some(own), _) => params.insert(param, own),
-            (None, AliasValue::Full) => params.insert(param, field::at(value, &Place::field(param))?),
-            (None, AliasValue::Id) if id == Some(param) => params.insert(param, std::str::from_utf8(value).ok()?),
-            (None, AliasValue::Id) => return None,
-        }
-    }
+    let params = alias.leads_to(entity.key(), own, value)?;
     settings.catalog.member(entity.name().as_str(), params).ok()
 }

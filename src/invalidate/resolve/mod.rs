@@ -19,6 +19,7 @@ use crate::domain::habits::FORGOTTEN_FOR;
 use crate::domain::key::Key;
 use crate::domain::member_version::Version;
 use crate::domain::removal::Mark;
+use crate::domain::subject::Fact;
 use crate::fill::settings::Settings;
 use crate::invalidate::intent::{self, Intent, Item, Left, Sweep, TagName, Tagged};
 use crate::invalidate::request::{Mode, Request};
@@ -64,6 +65,8 @@ struct Aim {
 struct NewValue {
     bytes: Bytes,
     version: Option<Version>,
+    /// Whom it names, where the entity says where that stands.
+    owner: Option<String>,
 }
 
 /// One thing that is wrong with a request.
@@ -101,10 +104,19 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     }
     let found = lookup::find(tools.hands.store.as_ref(), &settings, std::mem::take(&mut aims.lookups)).await?;
     aims.members.extend(found);
+    let foreign = aims.members.iter().filter(|aim| aim.value.as_ref().is_some_and(|value| !value.is_of(&aim.member)));
+    let foreign: Vec<String> = foreign.map(|aim| format!("targets[{}].member.replacement.value", aim.target)).collect();
+    for path in foreign {
+        aims.mistake(Kind::ValueRefused, path, "does not name the subject whose member it is to replace");
+    }
+    if !aims.mistakes.is_empty() {
+        return Err(refuse(aims.mistakes));
+    }
     let nonce = tools.means.random.nonce();
     let trace = request.trace.trace_id().to_string();
     let mut intent = Intent::new(request.mode, nonce, trace, request.reason.clone(), requested);
     intent.targets = request.targets.len();
+    intent.within = request.within.clone();
     let Aims { members, lookups: _, own, tags, sweep, mistakes: _ } = aims;
     let mut resolved = Resolved { intent, bytes: Bytes::new(), givens: Vec::new(), reloaded: BTreeSet::new() };
     resolved.take(tools, members, own);
@@ -114,6 +126,14 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
         Sweep { target, spec: sweep::Spec { mode: request.mode, requested, ..spec } }
     });
     resolved.seal()
+}
+
+impl NewValue {
+    /// As a fill would see it: an answer about another user, or about nobody, is not kept.
+    fn is_of(&self, member: &Member) -> bool {
+        let in_key = || member.entity.param_of(&Fact::User).and_then(|param| member.params.get(param));
+        member.entity.owner().is_none() || (self.owner.is_some() && self.owner.as_deref() == in_key())
+    }
 }
 
 impl Resolved {
@@ -147,7 +167,7 @@ impl Resolved {
                 mark.floor = mark.floor.max(floor);
             }
             match (value, &marks[at]) {
-                (Some(NewValue { bytes, version: Some(version) }), Some(mark)) => {
+                (Some(NewValue { bytes, version: Some(version), owner: _ }), Some(mark)) => {
                     let ttl = entity.ttl().draw(&tools.means.random);
                     self.givens.push(Given { target, key, value: bytes, ttl, version, life: mark.life });
                 }

@@ -1,9 +1,12 @@
 //! Reading one target: what it names, and everything that is wrong with it. Pure.
 
+use std::borrow::Cow;
+
 use crate::domain::catalog::MemberError;
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::{Alias, Entity, Member, Scope};
 use crate::domain::error::Kind;
+use crate::domain::field;
 use crate::domain::habits;
 use crate::domain::key::{Key, KeyError};
 use crate::domain::member_version::Version;
@@ -130,7 +133,10 @@ impl Reader<'_> {
         };
         let version = stated.and_then(|stated| version(entity, stated, &format!("{path}.version"), aims));
         match entity.projection().apply(value) {
-            Ok(bytes) => Some(NewValue { bytes, version }),
+            Ok(bytes) => {
+                let owner = entity.owner().and_then(|place| field::at(value, place)).map(Cow::into_owned);
+                Some(NewValue { bytes, version, owner })
+            }
             Err(refusal) => {
                 aims.mistake(Kind::ValueRefused, format!("{path}.value"), refusal);
                 None
@@ -221,7 +227,7 @@ impl Reader<'_> {
         }
     }
 
-    /// All are named one by one, so that a sidecar with another configuration sweeps the same.
+    /// All are named one by one, with their templates, so that a sidecar with another configuration sweeps the same.
     fn all(&self, at: usize, path: &str, names: &[String], aims: &mut Aims) {
         let mut entities: Vec<&Entity> = Vec::new();
         for (nth, name) in names.iter().enumerate() {
@@ -233,13 +239,7 @@ impl Reader<'_> {
         for problem in entities.iter().filter_map(|entity| unmet(self.mode, entity)) {
             aims.wrong("mode", problem);
         }
-        aims.sweep(at, |spec| {
-            for name in entities.into_iter().map(Entity::name) {
-                if !spec.entities.contains(name) {
-                    spec.entities.push(name.clone());
-                }
-            }
-        });
+        aims.sweep(at, |spec| entities.into_iter().for_each(|entity| spec.add(entity)));
     }
 }
 

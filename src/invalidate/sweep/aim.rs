@@ -15,6 +15,7 @@ use crate::domain::glob;
 use crate::domain::key::{Key, Sibling};
 use crate::domain::random::Nonce;
 use crate::domain::removal::Erasure;
+use crate::domain::template::{Ids, Template};
 use crate::invalidate::rules;
 use crate::invalidate::sweep::Spec;
 
@@ -25,33 +26,60 @@ pub enum Met {
     Beside,
 }
 
-/// For the server: passes every name that could be of interest. One scan with a pattern that is too wide costs less than
-/// one for each prefix.
-pub fn pattern(spec: &Spec, catalog: &Catalog) -> String {
-    if let ([pattern], []) = (&spec.patterns[..], &spec.entities[..]) {
-        return format!("*{pattern}*");
-    }
-    let of_patterns = spec.patterns.iter().map(|pattern| literal(pattern));
-    let entities = spec.entities.iter().filter_map(|name| catalog.entity(name.as_str()));
-    let templates = entities.flat_map(|e| std::iter::once(e.key()).chain(e.aliases().iter().map(|alias| &alias.key)));
-    let of_entities = templates.map(|template| template.prefix());
-    match of_patterns.chain(of_entities).reduce(common) {
-        None | Some("") => "*".to_owned(),
-        Some(prefix) => format!("*{}*", escape(prefix)),
-    }
+/// What a sweep is after, in a form that can be asked of every key.
+pub struct Aim<'a> {
+    spec: &'a Spec,
+    /// Of the entities as they were declared when the sweep was asked for.
+    templates: Vec<Template>,
 }
 
-/// The keys that are wanted among what a scan met, and what of each.
-pub fn wanted(spec: &Spec, catalog: &Catalog, names: Vec<Bytes>) -> BTreeMap<Key, Met> {
-    let mut wanted = BTreeMap::new();
-    for (key, met) in names.into_iter().filter_map(read).filter(|(key, _)| is_wanted(spec, catalog, key)) {
-        match wanted.entry(key) {
-            Entry::Vacant(place) => drop(place.insert(met)),
-            Entry::Occupied(mut place) if met == Met::Value => drop(place.insert(met)),
-            Entry::Occupied(_) => {}
+impl<'a> Aim<'a> {
+    pub fn new(spec: &'a Spec) -> Self {
+        // What cannot be parsed was written by a newer version, which will find its sweep in the journal.
+        let templates = spec.templates.iter().filter_map(|text| Template::for_key(text).ok()).collect();
+        Self { spec, templates }
+    }
+
+    /// For the server: passes every name that could be of interest. One scan with a pattern that is too wide costs less
+    /// than one for each prefix.
+    pub fn pattern(&self, catalog: &Catalog) -> String {
+        if let ([pattern], []) = (&self.spec.patterns[..], &self.spec.entities[..]) {
+            return format!("*{pattern}*");
+        }
+        let of_patterns = self.spec.patterns.iter().map(|pattern| literal(pattern));
+        let entities = self.spec.entities.iter().filter_map(|name| catalog.entity(name.as_str()));
+        let templates = entities.flat_map(|entity| entity.templates()).chain(&self.templates);
+        match of_patterns.chain(templates.map(Template::prefix)).reduce(glob::common) {
+            None | Some("") => "*".to_owned(),
+            Some(prefix) => format!("*{}*", glob::escape(prefix)),
         }
     }
-    wanted
+
+    /// The keys that are wanted among what a scan met, and what of each.
+    pub fn wanted(&self, catalog: &Catalog, names: Vec<Bytes>) -> BTreeMap<Key, Met> {
+        let mut wanted = BTreeMap::new();
+        for (key, met) in names.into_iter().filter_map(read).filter(|(key, _)| self.wants(catalog, key)) {
+            match wanted.entry(key) {
+                Entry::Vacant(place) => drop(place.insert(met)),
+                Entry::Occupied(mut place) if met == Met::Value => drop(place.insert(met)),
+                Entry::Occupied(_) => {}
+            }
+        }
+        wanted
+    }
+
+    /// By its pattern, by its entity as it is declared here, or as it was where the sweep was asked for; unless another
+    /// entity has the key here.
+    fn wants(&self, catalog: &Catalog, key: &Key) -> bool {
+        if self.spec.patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), key.as_bytes())) {
+            return true;
+        }
+        let Some(text) = text(key).filter(|_| !self.spec.entities.is_empty()) else { return false };
+        match catalog.find(text) {
+            Some(found) => self.spec.entities.contains(found.entity.name()),
+            None => self.templates.iter().any(|template| template.match_key(text, Ids::Plain).is_some()),
+        }
+    }
 }
 
 /// How a key is removed, as its entity says. Of what no template makes any more, everything that may be there.
@@ -81,17 +109,6 @@ fn read(name: Bytes) -> Option<(Key, Met)> {
     }
 }
 
-fn is_wanted(spec: &Spec, catalog: &Catalog, key: &Key) -> bool {
-    if spec.patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), key.as_bytes())) {
-        return true;
-    }
-    if spec.entities.is_empty() {
-        return false;
-    }
-    let found = text(key).and_then(|text| catalog.find(text));
-    found.is_some_and(|found| spec.entities.contains(found.entity.name()))
-}
-
 fn text(key: &Key) -> Option<&str> {
     std::str::from_utf8(key.as_bytes()).ok()
 }
@@ -99,25 +116,6 @@ fn text(key: &Key) -> Option<&str> {
 /// A pattern up to the first character that is not only itself.
 fn literal(pattern: &str) -> &str {
     pattern.split(['*', '?', '[', '\\']).next().unwrap_or_default()
-}
-
-fn common<'a>(one: &'a str, other: &str) -> &'a str {
-    let same = one.char_indices().zip(other.chars()).find(|((_, a), b)| a != b);
-    match same {
-        Some(((at, _), _)) => &one[..at],
-        None => &one[..one.len().min(other.len())],
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 4);
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -145,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_server_is_asked_for_what_all_of_them_have_in_common() {
-        let asked = |spec: &Spec| pattern(spec, &catalog());
+        let asked = |spec: &Spec| Aim::new(spec).pattern(&catalog());
         assert_eq!(asked(&patterns(&["user:id:*7"])), "*user:id:*7*");
         assert_eq!(asked(&patterns(&["user:id:*", "user:email:[ab]*"])), "*user:*");
         assert_eq!(asked(&entities(&["user"])), "*user:*");
@@ -158,13 +156,27 @@ mod tests {
     fn a_key_is_known_by_itself_and_by_what_stands_beside_it() {
         let names = ["user:id:1", "{user:id:2}:g", "{user:email:a}:x", "{user:id:3}:t", "other:1", "{user:menu:1}:g"];
         let names = |more: &[&'static str]| names.iter().chain(more).map(|name| Bytes::from(*name)).collect();
-        let found = wanted(&entities(&["user"]), &catalog(), names(&["{user:id:1}:g", "hydrant:{g:1}:user:id:9"]));
+        let found =
+            Aim::new(&entities(&["user"])).wanted(&catalog(), names(&["{user:id:1}:g", "hydrant:{g:1}:user:id:9"]));
         let found: Vec<(String, Met)> = found.into_iter().map(|(key, met)| (key.to_string(), met)).collect();
         let expected = [("user:email:a", Met::Beside), ("user:id:1", Met::Value), ("user:id:2", Met::Beside)];
         assert_eq!(found, expected.map(|(key, met)| (key.to_owned(), met)));
-        let found = wanted(&patterns(&["user:menu:*", "other:*"]), &catalog(), names(&[]));
+        let found = Aim::new(&patterns(&["user:menu:*", "other:*"])).wanted(&catalog(), names(&[]));
         let found: Vec<String> = found.into_keys().map(|key| key.to_string()).collect();
         assert_eq!(found, ["other:1", "user:menu:1"]);
+    }
+
+    #[test]
+    fn a_sidecar_that_declares_it_otherwise_knows_what_was_meant() {
+        let asked_for = Spec::of([catalog().entity("user").expect("declared").as_ref()]);
+        let elsewhere = [shared("user", "u:{id}"), shared("menu", "user:menu:{id}")];
+        let elsewhere = elsewhere.map(|draft| Entity::new(draft).expect("a good entity"));
+        let elsewhere = Catalog::new(elsewhere.into()).expect("no clash");
+        let aim = Aim::new(&asked_for);
+        assert_eq!(aim.pattern(&elsewhere), "*u*");
+        let names = ["user:id:1", "user:email:a", "u:7", "user:menu:1", "other:1"].map(Bytes::from);
+        let found: Vec<String> = aim.wanted(&elsewhere, names.into()).into_keys().map(|key| key.to_string()).collect();
+        assert_eq!(found, ["u:7", "user:email:a", "user:id:1"]);
     }
 
     #[test]
@@ -188,8 +200,9 @@ mod tests {
             let key = Key::new(format!("user:{name}"));
             if let Ok(key) = key {
                 for spec in [patterns(&[&pattern_text]), patterns(&[&pattern_text, &other]), entities(&["user", "menu"])] {
-                    let asked = pattern(&spec, &catalog());
-                    if is_wanted(&spec, &catalog(), &key) {
+                    let aim = Aim::new(&spec);
+                    let asked = aim.pattern(&catalog());
+                    if aim.wants(&catalog(), &key) {
                         prop_assert!(glob::matches(asked.as_bytes(), key.as_bytes()), "{asked} {key}");
                         for kind in [Sibling::Guard, Sibling::Index] {
                             prop_assert!(glob::matches(asked.as_bytes(), &key.sibling(kind)), "{asked} {key}");

@@ -3,7 +3,6 @@
 //! A scan passes by a key that is absent, a fill commits it, and the scan never sees it. So a sweep is done when a second
 //! pass has ended that began at least one claim's life after the request: every fill that the first pass could have
 //! missed has then ended, one way or the other.
-
 //!
 //! Whatever changes the place of keys while the second pass goes on (a failover, slots that move, a primary that restarts)
 //! makes it one more: a key may have stood on the side that was looked at already.
@@ -21,7 +20,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::domain::entity::Name;
+use crate::domain::entity::{Entity, Name};
 use crate::domain::key::Key;
 use crate::domain::mutant::{self, Mutant};
 use crate::domain::random::{Nonce, Random};
@@ -30,6 +29,7 @@ use crate::domain::store::StoreError;
 use crate::fill::settings::Live;
 use crate::invalidate::recent::Recent;
 use crate::invalidate::request::{Counts, Mode};
+use crate::invalidate::sweep::aim::Aim;
 use crate::invalidate::sweep::pace::Rates;
 
 /// The store looks around when a primary has been gone through; what it finds has arrived after this.
@@ -49,9 +49,29 @@ pub struct Spec {
     /// All keys of these entities, aliases too.
     #[serde(with = "names")]
     pub entities: Vec<Name>,
+    /// The templates of those keys when it was asked for: by them a sidecar with another configuration knows what was
+    /// meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<String>,
     pub mode: Mode,
     /// When it was asked for, in milliseconds since 1970: the second pass begins a claim's life after it at the earliest.
     pub requested: u64,
+}
+
+impl Spec {
+    /// All keys of these entities.
+    pub fn of<'a>(entities: impl IntoIterator<Item = &'a Entity>) -> Self {
+        let mut spec = Self::default();
+        entities.into_iter().for_each(|entity| spec.add(entity));
+        spec
+    }
+
+    pub fn add(&mut self, entity: &Entity) {
+        if !self.entities.contains(entity.name()) {
+            self.entities.push(entity.name().clone());
+            self.templates.extend(entity.templates().map(|template| template.as_str().to_owned()));
+        }
+    }
 }
 
 /// How far a sweep is. It is noted beside the intent, and whoever takes over goes on from there.
@@ -101,11 +121,12 @@ pub async fn run(
     let progress = resume.unwrap_or_default();
     // It was asked for before now, whatever anybody's clock says. A second pass that somebody has begun was begun in time.
     let second = if progress.pass > 1 { Instant::now() } else { Instant::now() + tools.claim_life };
-    let pattern = aim::pattern(spec, &tools.live.get().catalog);
+    let aim = Aim::new(spec);
+    let pattern = aim.pattern(&tools.live.get().catalog);
     let upheavals = Mutex::new(tools.removal.upheavals());
     let (moving, nonce) = (Mutex::default(), tools.random.nonce());
     let shared = Mutex::new(Shared { progress, since: Instant::now(), looked_at: 0, cached: Vec::new() });
-    let sweep = Sweep { tools, spec, nonce, pattern, upheavals, moving, shared, report };
+    let sweep = Sweep { tools, spec, aim, nonce, pattern, upheavals, moving, shared, report };
     if sweep.progress().pass == 0 {
         sweep.begin_pass();
         sweep.pass().await?;
@@ -133,6 +154,7 @@ pub async fn run(
 struct Sweep<'a, R: Fn(Progress)> {
     tools: &'a Tools,
     spec: &'a Spec,
+    aim: Aim<'a>,
     /// Told apart from every other invalidation by those who look at its marks.
     nonce: Nonce,
     pattern: String,
@@ -272,7 +294,8 @@ mod tests {
     #[test]
     fn a_spec_reads_back() {
         let entities = vec![Name::new("user").expect("a good name")];
-        let spec = Spec { patterns: vec!["user:*".to_owned()], entities, mode: Mode::Refresh, requested: 7 };
+        let templates = vec!["user:{id}".to_owned()];
+        let spec = Spec { patterns: vec!["user:*".to_owned()], entities, templates, mode: Mode::Refresh, requested: 7 };
         let text = serde_json::to_string(&spec).expect("it can be written");
         assert_eq!(serde_json::from_str::<Spec>(&text).expect("it can be read"), spec);
     }

@@ -70,7 +70,7 @@ impl<R: Fn(Progress)> Sweep<'_, R> {
             let page = self.patiently(|| self.tools.removal.scan(step), || !self.is_there(primary)).await?;
             let Some(page) = page else { return Ok(false) };
             let catalog = self.tools.live.get().catalog.clone();
-            let wanted: Vec<(Key, Met)> = aim::wanted(self.spec, &catalog, page.keys).into_iter().collect();
+            let wanted: Vec<(Key, Met)> = self.aim.wanted(&catalog, page.keys).into_iter().collect();
             for chunk in wanted.chunks(REMOVED_AT_ONCE) {
                 pace.remove(chunk.len()).await;
                 self.remove(chunk).await?;

@@ -93,7 +93,7 @@ impl<K> Live<K> {
         let key = match (self.parse)(text.expose()) {
             Ok(key) => Arc::new(key),
             Err(problem) => {
-                tracing::warn!(key_id = %self.id, %problem, "the new text of a cookie key is unusable; the old key stays");
+                tracing::warn!(key_id = %self.id, %problem, "the new text of a key is unusable; the old key stays");
                 ready.key.clone()
             }
         };

@@ -20,6 +20,7 @@ pub mod settings;
 mod signed;
 #[cfg(test)]
 mod tests;
+pub mod token;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::domain::entity::follows::Follows;
 use crate::domain::entity::sample::shared;
-use crate::domain::entity::{Credential, Draft, Entity, Load};
+use crate::domain::entity::{Ask, Draft, Entity, Load};
 use crate::domain::projection::paths::Place;
 use crate::domain::template::{Params, Template};
 use crate::prehydrate::history::History;
@@ -15,7 +15,7 @@ pub fn name(text: &str) -> Name {
 
 fn entity(text: &str, source: &str) -> Entity {
     let path = Template::parse("/things/{id}").expect("a path");
-    let load = Load { source: name(source), path, credential: Credential::Service, lag: None };
+    let load = Load::plain(name(source), Ask::Get(path));
     let draft = Draft {
         load: Some(load),
         scope: crate::domain::entity::Scope::Subject,
@@ -103,8 +103,8 @@ fn what_is_waited_for_comes_first_and_takes_with_it_what_waits() {
     };
     let dependent = |text: &str, from| {
         let load = entity("x", "api").load().cloned();
-        let path = Template::parse("/things/{org}").expect("a path");
-        let load = load.map(|load| Load { path, ..load });
+        let ask = Ask::Get(Template::parse("/things/{org}").expect("a path"));
+        let load = load.map(|load| Load { ask, ..load });
         Entity::new(Draft { follows: follows(from), load, ..shared(text, &format!("{text}:{{org}}")) }).expect("good")
     };
     let catalog = Catalog::new(vec![entity("c", "api"), dependent("b", "c"), dependent("a", "b")]).expect("a catalog");

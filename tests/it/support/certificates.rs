@@ -53,7 +53,7 @@ impl Certificates {
         Self { ca: ca.der().clone(), server: server.der().clone(), server_key, dir }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

@@ -16,6 +16,7 @@ use hydrant::domain::switch::Switch;
 use hydrant::domain::template::Template;
 use hydrant::fill::settings::{Live, Settings};
 use hydrant::fill::{self, Filler};
+use hydrant::grpc::caller::{self, Callers, Grant};
 use hydrant::grpc::listen::Listeners;
 use hydrant::grpc::metrics::Metrics;
 use hydrant::grpc::pb;
@@ -75,14 +76,18 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
+        let (prehydrate, invalidate, live) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
+        let listeners =
+            Listeners::bind(&Config { api, socket, remote: None, limits, drain }).await.expect("a free port");
         let address = listeners.api().expect("bound");
         let (phase, _) = phase::channel();
         let metrics = Metrics::register(&mut registry);
+        let callers = caller::Config { pod: Grant::default(), jwt: None, remote: BTreeMap::new() };
         let door = Door {
-            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, live, stopping: tasks.stopping() },
+            callers: Callers::new(callers, Clock::System, metrics.clone()).expect("nobody but the pod"),
+            outside: None,
             limits,
             drain,
             metrics: metrics.clone(),
@@ -103,7 +108,7 @@ async fn flows(
     tasks: &Tasks,
     random: &Random,
     registry: &mut Registry,
-) -> (Prehydrate, Invalidate) {
+) -> (Prehydrate, Invalidate, Live) {
     let live = Live::new(Settings {
         catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
@@ -134,8 +139,8 @@ async fn flows(
     invalidate.start().await.expect("there is no spool");
     let config = prehydration::config(vec![name("user")], 512);
     let habits = Arc::new(MemoryHabits::default());
-    let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
-    (prehydration::start(config, parts, tasks, random, registry), invalidate)
+    let parts = Parts { cookies: Cookies::new(None, Clock::System), live: live.clone(), filler, habits };
+    (prehydration::start(config, parts, tasks, random, registry), invalidate, live)
 }
 
 fn account() -> Draft {

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod certificates;
 pub mod cookies;
 pub mod door;
+pub mod far;
 pub mod faulty;
 pub mod origin;
 pub mod peer;
