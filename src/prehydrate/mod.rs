@@ -130,14 +130,11 @@ impl Prehydrate {
         let queue = Queue::new(config.in_flight, config.queue);
         let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
         let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
-        let (samples, sampled) = sampler::channel();
-        let recorder = config.history.map(|kept| {
-            let (sampling, looker) = (config.sampling, learner.clone());
-            tasks.until_stop(async move { sampler::look(&*habits, &looker, kept, sampling, sampled).await });
-            Recorder::start(learner.clone(), kept, metrics.clone(), &tasks)
-        });
-        let accesses = Accesses::new(live.clone(), learner.clone(), recorder, metrics.clone());
-        let config = Arc::new(ArcSwap::from_pointee(config));
+        let (config, samples) = (Arc::new(ArcSwap::from_pointee(config)), Samples::default());
+        let (kept, looker, looked_at) = (config.clone(), learner.clone(), samples.clone());
+        tasks.until_stop(async move { sampler::look(&*habits, &looker, &kept, &looked_at).await });
+        let recorder = Recorder::start(learner.clone(), config.clone(), metrics.clone(), &tasks);
+        let accesses = Accesses::new(live.clone(), learner.clone(), recorder, config.clone(), metrics.clone());
         Self {
             config,
             cookies,
@@ -160,7 +157,7 @@ impl Prehydrate {
         &self.accesses
     }
 
-    /// Puts a new configuration in force. How many plans run at once stays as it was at the start.
+    /// Puts a new configuration in force. How many plans run at once, and how long they wait, stays as it was at the start.
     pub fn reconfigure(&self, config: Config, identity: Option<Identity>) {
         self.config.store(Arc::new(config));
         self.cookies.replace(identity);

@@ -187,6 +187,8 @@ impl Entity {
     /// Checks the parts against each other; gives every problem there is, not the first.
     pub fn new(mut draft: Draft) -> Result<Self, Vec<EntityError>> {
         draft.bind_by_default();
+        // Whoever has a session's token is the user; nobody should have to remember to say so.
+        draft.secret |= draft.bind.values().any(|fact| *fact == Fact::Session);
         let problems = draft.problems();
         if !problems.is_empty() {
             return Err(problems);
@@ -389,6 +391,19 @@ pub mod sample {
         Alias { name: Name::new("email").expect("a good name"), key, value: AliasValue::Id, from: None }
     }
 
+    /// A subject's own, loaded from `api`.
+    pub fn loaded(name: &str, key: &str) -> Draft {
+        let source = Name::new("api").expect("a good name");
+        let path = Template::parse("/things").expect("a good path");
+        let load = Some(Load::plain(source, Ask::Get(path)));
+        Draft {
+            load,
+            scope: Scope::Subject,
+            bind: BTreeMap::from([("id".to_owned(), Fact::User)]),
+            ..shared(name, key)
+        }
+    }
+
     pub fn shared(name: &str, key: &str) -> Draft {
         let spec = Spec { allow: vec!["*".to_owned()], max_bytes: 1_024, ..Spec::default() };
         Draft {
@@ -435,6 +450,17 @@ mod tests {
         assert!(Entity::new(bound).is_ok());
         let tenant = Draft { scope: Scope::Tenant, ..shared("role", "role:{id}") };
         assert_eq!(Entity::new(tenant).expect_err("refused"), [EntityError::TenantNotInKey]);
+    }
+
+    #[test]
+    fn a_key_with_a_sessions_token_is_secret_though_nobody_says_so() {
+        let bound = |fact| Draft {
+            scope: Scope::Subject,
+            bind: BTreeMap::from([("id".into(), fact)]),
+            ..shared("basket", "basket:{id}")
+        };
+        assert!(Entity::new(bound(Fact::Session)).expect("an entity").is_secret());
+        assert!(!Entity::new(bound(Fact::User)).expect("an entity").is_secret());
     }
 
     #[test]
