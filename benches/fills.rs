@@ -251,14 +251,14 @@ impl Raw {
             self.next += batch;
             for n in range.0..range.1 {
                 let (guard, key, token) = names(n);
-                pack(&mut bytes, &[b"FCALL", b"hydrant_v2_claim", b"2", &guard, &key, &token, b"10000", b"60000"]);
+                pack(&mut bytes, &[b"FCALL", b"hydrant_v3_claim", b"2", &guard, &key, &token, b"10000", b"60000"]);
             }
             if let Some((from, to)) = waiting {
                 for n in from..to {
                     let (guard, key, token) = names(n);
                     pack(
                         &mut bytes,
-                        &[b"FCALL", b"hydrant_v2_commit", b"2", &guard, &key, &token, b"", value, b"300000"],
+                        &[b"FCALL", b"hydrant_v3_commit", b"2", &guard, &key, &token, b"", value, b"300000"],
                     );
                 }
                 replies += to - from;

@@ -34,6 +34,7 @@ pub mod habits;
 pub mod install;
 pub mod journal;
 pub mod lane;
+pub mod lease;
 pub mod library;
 pub mod link;
 pub mod mark;

@@ -5,7 +5,7 @@
 //! (tests/it/acl.rs) fails.
 
 /// On every server.
-pub const COMMANDS: [&str; 34] = [
+pub const COMMANDS: [&str; 35] = [
     "asking",
     "cluster|keyslot",
     "cluster|slots",
@@ -14,6 +14,7 @@ pub const COMMANDS: [&str; 34] = [
     "exists",
     "get",
     "hdel",
+    "hget",
     "hscan",
     "hset",
     "info",

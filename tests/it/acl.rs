@@ -267,10 +267,10 @@ async fn applications_write_what_the_configuration_says_they_write() {
     );
     // Filling by itself is what the functions are for.
     desk.run(&["functions", "install"], Some("hydrant-installer"));
-    let claim = ["FCALL", "hydrant_v2_claim", "2", "{price:9}:g", "price:9", "c0123456789abcdef10000", "10000", "0"];
+    let claim = ["FCALL", "hydrant_v3_claim", "2", "{price:9}:g", "price:9", "c0123456789abcdef10000", "10000", "0"];
     assert!(as_user(&server, "app-writer", &claim).is_ok());
     let claim =
-        ["FCALL", "hydrant_v2_claim", "2", "{removal:9}:g", "removal:9", "c0123456789abcdef10000", "10000", "0"];
+        ["FCALL", "hydrant_v3_claim", "2", "{removal:9}:g", "removal:9", "c0123456789abcdef10000", "10000", "0"];
     may_not(&server, "app-writer", &[&claim]);
 }
 

@@ -14,6 +14,7 @@ mod invalidate;
 mod invalidate_cluster;
 mod invalidate_faults;
 mod invalidate_world;
+mod lease_contract;
 mod prediction;
 mod probes;
 mod process;

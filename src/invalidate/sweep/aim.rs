@@ -76,7 +76,7 @@ fn read(name: Bytes) -> Option<(Key, Met)> {
     match Key::of_sibling(&name) {
         Some((key, Sibling::Guard | Sibling::Index)) => Some((key, Met::Beside)),
         // They bring nothing back, and end by themselves.
-        Some((_, Sibling::Tombstone | Sibling::Provenance)) => None,
+        Some((_, Sibling::Tombstone | Sibling::Provenance | Sibling::Lease | Sibling::Progress)) => None,
         None => Key::new(name).ok().map(|key| (key, Met::Value)),
     }
 }
