@@ -5,6 +5,7 @@
 
 mod changes;
 mod purge;
+mod warm;
 mod withdraw;
 
 use std::collections::BTreeMap;
@@ -20,10 +21,12 @@ use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::app::changes::{Flows, Sources, follow_changes, identity};
 use crate::app::purge::Purges;
+use crate::app::warm::Lists;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
+use crate::domain::lease::Leases;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
@@ -38,6 +41,7 @@ use crate::grpc::{self, health};
 use crate::invalidate::{self, Hands, Invalidate, Means};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
+use crate::local::lease::MemoryLeases;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::{self, Prehydrate};
@@ -47,6 +51,7 @@ use crate::source;
 use crate::tasks::{Deaths, Ended, Tasks};
 use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
+use crate::warm::{self as warm_up, Warm};
 
 /// A process that serves.
 pub struct App {
@@ -86,12 +91,13 @@ impl App {
         tracing::info!(version = VERSION, group = %group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
+        let Stores { store, removal, journal, habits, leases } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources::new(metrics, random.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
+        let lists = Lists { removal: removal.clone(), live: settings.clone() };
         let hands = Hands { store: store.clone(), removal, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
@@ -99,6 +105,19 @@ impl App {
         let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
         invalidate.start().await.context("the spool cannot be read")?;
+        let adopt = telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt);
+        let tools = warm_up::Tools {
+            leases,
+            filler: filler.clone(),
+            live: settings.clone(),
+            tasks: tasks.clone(),
+            clock,
+            random: random.clone(),
+            adopt: adopt.clone(),
+            metrics: warm_up::metrics::Metrics::register(&mut registry),
+        };
+        let config = warm_up::Config { group: group.clone(), pod: pod(env) };
+        let warm = Warm::start(config, lists.plans(live.warmup), tools);
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {
@@ -121,18 +140,18 @@ impl App {
             let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
             let changes = reload::watch(&tasks, follow, &loaded);
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), purges };
+            let flows = Flows { prehydrate: prehydrate.clone(), purges, warm: warm.clone(), lists };
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
         let api = listeners.api().context("the api has no address")?;
         let door = Door {
-            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, warm: warm.clone(), stopping: tasks.stopping() },
             limits: listen.limits,
             drain: listen.drain,
             metrics: grpc::metrics::Metrics::register(&mut registry),
-            adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
+            adopt,
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
@@ -140,7 +159,11 @@ impl App {
         let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
             .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
         let door = tasks.finish(server::serve(listeners, door));
-        phase.send_replace(Phase::Serving);
+        tasks.until_stop(async move {
+            warm.wait_until_ready().await;
+            // Unless it is stopping already.
+            phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
+        });
         tracing::info!(%api, probes = %admin.address(), "serving");
         Ok(Self { api, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
     }
@@ -192,6 +215,7 @@ struct Stores {
     removal: Arc<dyn Removal>,
     journal: Arc<dyn Journal>,
     habits: Arc<dyn Habits>,
+    leases: Arc<dyn Leases>,
 }
 
 fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
@@ -200,12 +224,12 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
             let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone())?);
-            Stores { removal: store.clone(), habits: store.clone(), store, journal }
+            Stores { removal: store.clone(), habits: store.clone(), leases: store.clone(), store, journal }
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
             let (journal, habits) = (Arc::new(MemoryJournal::default()), Arc::new(MemoryHabits::default()));
-            Stores { removal: store.clone(), store, journal, habits }
+            Stores { removal: store.clone(), store, journal, habits, leases: Arc::new(MemoryLeases::default()) }
         }
     })
 }

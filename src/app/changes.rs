@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use crate::app::purge::Purges;
+use crate::app::warm::Lists;
 use crate::config;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
@@ -17,11 +18,14 @@ use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
 use crate::source::http::{self, HttpSource};
 use crate::source::metrics::Metrics;
+use crate::warm::Warm;
 
 /// Who is told of a change, besides the settings that all of them share.
 pub struct Flows {
     pub prehydrate: Prehydrate,
     pub purges: Purges,
+    pub warm: Warm,
+    pub lists: Lists,
 }
 
 /// Makes sources, at the start and at every reload.
@@ -79,6 +83,7 @@ pub async fn follow_changes(
                 let before = live.get();
                 live.replace(settings);
                 flows.prehydrate.reconfigure(next.prehydrate, identity);
+                flows.warm.reconfigure(flows.lists.plans(next.warmup));
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
                 flows.purges.after(before, &live.get());

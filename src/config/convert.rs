@@ -28,6 +28,7 @@ mod invalidate;
 mod prehydrate;
 mod source;
 mod store;
+mod warmup;
 
 pub struct Converted {
     pub config: Config,
@@ -78,12 +79,14 @@ impl Context<'_> {
         let sources = self.sources(fill.as_ref());
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
+        let warmup = self.warmup(group.as_ref(), &entities);
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);
 
         let (listen, admin) = listen?;
-        let live = Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, identity };
+        let live =
+            Live { enabled: enabled?, catalog: catalog?, sources, prehydrate: prehydrate?, warmup: warmup?, identity };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,

@@ -17,6 +17,9 @@ use crate::domain::entity::Name;
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::{Template, TemplateError, is_param_name};
+use crate::warm::schedule::Zone;
+
+pub mod warmup;
 
 pub trait Form: Sized {
     /// By which `shape` knows it again.
@@ -116,6 +119,10 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<CookieName>(),
         of::<SocketPath>(),
         of::<Level>(),
+        of::<warmup::StartAfter>(),
+        of::<warmup::CronText>(),
+        of::<warmup::LockKey>(),
+        of::<Zone>(),
     ];
     forms.into_iter().find(|form| form.format == format)
 }

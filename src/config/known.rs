@@ -2,9 +2,8 @@
 //! people who know other tools try first.
 
 /// Not in this version: a key that does nothing would be worse than a refusal. `*` stands for any name.
-const RESERVED: [(&str, &str); 11] = [
+const RESERVED: [(&str, &str); 10] = [
     ("changes", "call Invalidate until messages of other systems are followed"),
-    ("warmup", "prehydrate what is needed, until plans run by schedule"),
     ("local.critical", "critical entities are read from Redis until then"),
     ("local.fallback", "values are not kept for an outage of Redis until then"),
     ("listen.remote", "callers come from the same pod until then"),

@@ -19,8 +19,10 @@ use crate::config::secrets::{Secrets, Staged};
 use crate::config::settle::settle;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
+use crate::domain::listing::Parameters;
 use crate::domain::switch::Switch;
-use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry};
+use crate::domain::tag::Tag;
+use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry, warm};
 
 mod convert;
 pub mod effective;
@@ -65,8 +67,28 @@ pub struct Live {
     pub catalog: Arc<Catalog>,
     pub sources: BTreeMap<Name, source::http::Config>,
     pub prehydrate: prehydrate::Config,
+    pub warmup: WarmUp,
     /// None where callers name the subject themselves.
     pub identity: Option<prehydrate::identity::settings::Config>,
+}
+
+/// Plans, and where the members of each of their steps come from, by plan and step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WarmUp {
+    pub plans: Vec<warm::plan::Plan>,
+    pub origins: BTreeMap<(Name, Name), Listed>,
+}
+
+/// What names the members of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed {
+    /// The configuration itself.
+    Named(Vec<Parameters>),
+    Tag {
+        entity: Name,
+        tag: Tag,
+        text: String,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -45,7 +45,7 @@ pub struct Pace {
 }
 
 /// Sections that take effect while the process runs. Everything else needs a restart.
-const LIVE: [&str; 5] = ["enabled", "entities", "identity", "prehydrate", "sources"];
+const LIVE: [&str; 6] = ["enabled", "entities", "identity", "prehydrate", "sources", "warmup"];
 
 /// Keys of those sections that do not: how many plans run at once is settled at the start.
 const AT_START: [&str; 2] = ["prehydrate.in_flight", "prehydrate.queue"];

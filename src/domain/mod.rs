@@ -23,6 +23,7 @@ pub mod listing;
 pub mod member_version;
 pub mod mutant;
 pub mod outcome;
+pub mod pace;
 pub mod phase;
 pub mod projection;
 pub mod pseudonym;

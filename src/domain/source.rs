@@ -3,6 +3,7 @@
 //! Why a trait: HTTP and Postgres are both sources, and tests count and delay calls with a third.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -13,6 +14,12 @@ use crate::domain::trace::TraceContext;
 
 pub trait Source: Send + Sync {
     fn fetch<'a>(&'a self, ask: FetchAsk<'a>) -> BoxFuture<'a, Result<Fetched, FetchError>>;
+
+    /// Makes the source ready before it is needed: connections opened, TLS and logins done. Where there is nothing of
+    /// the kind, nothing is done.
+    fn connect<'a>(&'a self, _deadline: Instant) -> BoxFuture<'a, Result<(), FetchError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 }
 
 pub struct FetchAsk<'a> {

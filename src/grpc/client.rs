@@ -5,6 +5,7 @@
 
 pub mod invalidate;
 pub mod job;
+pub mod warm;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -28,6 +28,7 @@ use crate::prehydrate::request::{
 };
 
 pub mod record;
+pub mod warm_up;
 
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;

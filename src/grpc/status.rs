@@ -31,13 +31,14 @@ const MALFORMED: Face = Face {
     retry: None,
 };
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::InvalidField,
     Kind::UnknownEntity,
     Kind::UnknownAlias,
     Kind::ForeignKey,
     Kind::ValueRefused,
     Kind::UnknownJob,
+    Kind::UnknownPlan,
     Kind::MemberUnresolved,
     Kind::TooLarge,
     Kind::Unauthenticated,
@@ -138,6 +139,9 @@ const fn face(kind: Kind) -> Face {
         }
         Kind::UnknownJob => {
             (Code::NotFound, ErrorReason::UnknownJob, "there is no such job, or it ended more than an hour ago", None)
+        }
+        Kind::UnknownPlan => {
+            (Code::InvalidArgument, ErrorReason::UnknownPlan, "the configuration declares no such plan", None)
         }
         Kind::MemberUnresolved => (
             Code::FailedPrecondition,
@@ -257,6 +261,7 @@ mod tests {
                 "ForeignKey INVALID_ARGUMENT FOREIGN_KEY",
                 "ValueRefused INVALID_ARGUMENT VALUE_REFUSED",
                 "UnknownJob NOT_FOUND UNKNOWN_JOB",
+                "UnknownPlan INVALID_ARGUMENT UNKNOWN_PLAN",
                 "MemberUnresolved FAILED_PRECONDITION MEMBER_UNRESOLVED",
                 "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
                 "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",

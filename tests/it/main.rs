@@ -36,3 +36,4 @@ mod store_contract;
 mod support;
 mod sweep;
 mod usefulness;
+mod warm;

@@ -33,7 +33,6 @@ fn the_top_level() {
         ("store: memory", "store: memory\ncolour: red", "colour: there is no key `colour` here"),
         ("store: memory", "store: memory\nworkers: 65", "workers: `65` is out of range, 1 to 64"),
         ("store: memory", "store: memory\nworkers: two", "workers: `two` is not a whole number"),
-        ("store: memory", "store: memory\nwarmup: {}", "warmup: `warmup` is not in this version yet"),
         (
             "store: memory",
             "store: memory\nlocal: { critical: {} }",

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use crate::domain::trace::TraceContext;
@@ -11,11 +11,13 @@ use crate::grpc::layer::deadline::Deadline;
 use crate::grpc::pb::cache_control_service_server::CacheControlService;
 use crate::grpc::pb::{
     ExplainRequest, ExplainResponse, GetJobRequest, GetJobResponse, InvalidateRequest, InvalidateResponse,
-    PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WarmUpResponse, WatchJobRequest,
+    PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WatchJobRequest,
 };
 use crate::grpc::service::follow::{Following, follow};
+use crate::grpc::service::warm_up::{Events, events};
 use crate::grpc::service::{Services, not_built, refuse};
 use crate::grpc::{convert, status};
+use crate::warm::jobs;
 
 /// A caller that waits is answered this long before its deadline, or a tenth of its time where that is less, so that it
 /// hears what is done so far instead of nothing.
@@ -34,7 +36,7 @@ impl Control {
 #[tonic::async_trait]
 impl CacheControlService for Control {
     type WatchJobStream = Following;
-    type WarmUpStream = Empty<Result<WarmUpResponse, Status>>;
+    type WarmUpStream = Events;
 
     async fn prehydrate(&self, call: Request<PrehydrateRequest>) -> Result<Response<PrehydrateResponse>, Status> {
         let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
@@ -57,18 +59,33 @@ impl CacheControlService for Control {
 
     async fn get_job(&self, call: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
-        let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
-        Ok(Response::new(GetJobResponse { job: Some(convert::job::job(job)) }))
+        let job = match jobs::is_ours(&id) {
+            true => convert::job::warm_up(self.services.warm.job(&id).map_err(refuse)?),
+            false => convert::job::job(self.services.invalidate.job(&id).await.map_err(refuse)?),
+        };
+        Ok(Response::new(GetJobResponse { job: Some(job) }))
     }
 
     async fn watch_job(&self, call: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
-        let states = self.services.invalidate.watch(&id).await.map_err(refuse)?;
-        Ok(Response::new(follow(states, self.services.stopping.clone())))
+        let Services { invalidate, warm, stopping, .. } = &self.services;
+        Ok(Response::new(match jobs::is_ours(&id) {
+            true => {
+                let states = warm.watch(&id).map_err(refuse)?;
+                follow(states.map(convert::job::warm_up), stopping.clone())
+            }
+            false => {
+                let states = invalidate.watch(&id).await.map_err(refuse)?;
+                follow(states.map(convert::job::job), stopping.clone())
+            }
+        }))
     }
 
-    async fn warm_up(&self, _: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
-        Err(not_built())
+    async fn warm_up(&self, call: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
+        let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
+        let request = convert::warm_up::request(call.into_inner(), trace).map_err(refuse)?;
+        let told = self.services.warm.run(request).map_err(refuse)?;
+        Ok(Response::new(events(told, self.services.stopping.clone())))
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {

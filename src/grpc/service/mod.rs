@@ -3,6 +3,7 @@
 pub mod control;
 mod follow;
 pub mod read;
+mod warm_up;
 
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -11,12 +12,14 @@ use crate::domain::error::{Error, Kind};
 use crate::grpc::status;
 use crate::invalidate::Invalidate;
 use crate::prehydrate::Prehydrate;
+use crate::warm::Warm;
 
 /// The flows behind the door; one more for each issue that brings one.
 #[derive(Clone)]
 pub struct Services {
     pub prehydrate: Prehydrate,
     pub invalidate: Invalidate,
+    pub warm: Warm,
     /// Ends streams that would outlive the process.
     pub stopping: CancellationToken,
 }

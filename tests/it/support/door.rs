@@ -28,11 +28,14 @@ use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
 use hydrant::local::habits::MemoryHabits;
 use hydrant::local::journal::MemoryJournal;
+use hydrant::local::lease::MemoryLeases;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::Prehydrate;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::telemetry;
+use hydrant::warm::plan::Plans;
+use hydrant::warm::{self, Warm};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -75,14 +78,14 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let (prehydrate, invalidate) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
+        let (prehydrate, invalidate, warm) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = Listeners::bind(&Config { api, socket, limits, drain }).await.expect("a free port");
         let address = listeners.api().expect("bound");
         let (phase, _) = phase::channel();
         let metrics = Metrics::register(&mut registry);
         let door = Door {
-            services: Services { prehydrate, invalidate, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, warm, stopping: tasks.stopping() },
             limits,
             drain,
             metrics: metrics.clone(),
@@ -103,7 +106,7 @@ async fn flows(
     tasks: &Tasks,
     random: &Random,
     registry: &mut Registry,
-) -> (Prehydrate, Invalidate) {
+) -> (Prehydrate, Invalidate, Warm) {
     let live = Live::new(Settings {
         catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
@@ -132,10 +135,23 @@ async fn flows(
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
     invalidate.start().await.expect("there is no spool");
+    let warm = {
+        let tools = warm::Tools {
+            leases: Arc::new(MemoryLeases::default()),
+            filler: filler.clone(),
+            live: live.clone(),
+            tasks: tasks.clone(),
+            clock: Clock::System,
+            random: random.clone(),
+            adopt: telemetry::traces::plain(random.clone()),
+            metrics: warm::metrics::Metrics::register(registry),
+        };
+        Warm::start(warm::Config { group: "test".into(), pod: "pod-1".into() }, Plans::default(), tools)
+    };
     let config = prehydration::config(vec![name("user")], 512);
     let habits = Arc::new(MemoryHabits::default());
     let parts = Parts { cookies: Cookies::new(None, Clock::System), live, filler, habits };
-    (prehydration::start(config, parts, tasks, random, registry), invalidate)
+    (prehydration::start(config, parts, tasks, random, registry), invalidate, warm)
 }
 
 fn account() -> Draft {

@@ -1,0 +1,265 @@
+//! A step that fills: page after page of a listing, each page's members at the pace that their source allows, and what
+//! failed once more after a while.
+//!
+//! The listing gives parameters, never values: each member is claimed and then fetched, like every fill. A page is noted
+//! when all of it is done. What failed is kept and tried again together; where most of a page fails, that comes before
+//! the next page, since more of the same would fail too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::Instrument;
+
+use crate::domain::entity::{Entity, Member, Name};
+use crate::domain::listing::{Cursor, Listing, Page, PageAsk, Parameters};
+use crate::domain::outcome::{Outcome as Filled, Resource};
+use crate::domain::pace::{Answer, Pace};
+use crate::domain::store::ClaimMode;
+use crate::fill::Job;
+use crate::fill::settings::Settings;
+use crate::warm::checkpoint::Checkpoint;
+use crate::warm::plan::Step;
+use crate::warm::request::Ended;
+use crate::warm::step::{Course, Outcome, Shared, wait};
+use crate::warm::tally::Verdict;
+
+/// Members of one page: what may be looked at again after a run was cut off.
+const PAGE: usize = 256;
+/// A page holds hundreds of rows, so it may take so many times as long as one fill.
+const PAGE_TIME: u32 = 5;
+
+pub(super) struct Filling<'a> {
+    course: &'a Course<'a>,
+    at: usize,
+    step: &'a Step,
+    tally: Shared,
+    settings: Arc<Settings>,
+    pace: Pace,
+    /// Nothing is begun before this.
+    paused_until: Instant,
+    /// Nothing is begun after this.
+    until: Instant,
+    /// What failed and is tried again.
+    again: Vec<Member>,
+    attempts: u32,
+    /// Why something failed, as it was said first.
+    why: Option<String>,
+}
+
+/// Why a step ends before its listing does.
+enum Stop {
+    Listing(String),
+    OutOfTime,
+    Stopping,
+}
+
+impl<'a> Filling<'a> {
+    pub fn new(course: &'a Course<'a>, at: usize, step: &'a Step, tally: Shared) -> Self {
+        let now = Instant::now();
+        Self {
+            course,
+            at,
+            step,
+            tally,
+            settings: course.warm.tools.live.get(),
+            pace: Pace::new(course.plan.rules.parallel),
+            paused_until: now,
+            until: now + step.budget,
+            again: Vec::new(),
+            attempts: 1,
+            why: None,
+        }
+    }
+
+    pub async fn run(mut self, entity: &Name, cursor: Option<Cursor>) -> Outcome {
+        let entity = self.settings.catalog.entity(entity.as_str()).cloned();
+        let listing = self.course.plans.listing(&self.course.plan.name, &self.step.name);
+        let (Some(entity), Some(listing)) = (entity, listing) else {
+            let message = "what it fills is not declared any more".to_owned();
+            return Outcome { ended: Ended::Failed, attempts: 1, message };
+        };
+        let stopped = self.pages(&entity, &*listing, cursor).await.err();
+        let lost = self.again.len() as u64;
+        let mut tally = self.tally.lock();
+        tally.failed(lost, Instant::now());
+        let message = match (&stopped, self.why) {
+            (Some(Stop::Listing(why)), _) => format!("the listing: {why}"),
+            (Some(Stop::OutOfTime), _) => "its time was over before it was done".to_owned(),
+            (Some(Stop::Stopping), _) => "this sidecar is ending".to_owned(),
+            (None, Some(why)) if tally.counts().failed > 0 => why,
+            (None, _) => String::new(),
+        };
+        Outcome { ended: tally.ended(stopped.is_none()), attempts: self.attempts, message }
+    }
+
+    async fn pages(&mut self, entity: &Arc<Entity>, listing: &dyn Listing, after: Option<Cursor>) -> Result<(), Stop> {
+        let mut after = after;
+        loop {
+            let page = self.page(listing, after.as_ref()).await?;
+            let (total, is_known) = (page.total.unwrap_or_default(), page.total.is_some());
+            match (is_known, after.is_none()) {
+                (true, true) => self.tally.lock().expect(total),
+                (true, false) => {}
+                (false, _) => self.tally.lock().expect_more(page.members.len() as u64),
+            }
+            let members = self.members(entity, page.members);
+            let count = members.len();
+            let before = self.again.len();
+            self.fill(members).await?;
+            let failed = self.again.len() - before;
+            if self.again.len() >= PAGE || (failed > 0 && failed * 2 > count) {
+                self.try_again().await?;
+            }
+            let Some(next) = page.next else { break };
+            if after.as_ref() == Some(&next) {
+                return Err(Stop::Listing("it does not move on".to_owned()));
+            }
+            self.course.note(Checkpoint::of(self.course.plan, self.at, Some(&next))).await;
+            after = Some(next);
+        }
+        self.try_again().await
+    }
+
+    /// The next page, after as many tries as the plan allows.
+    async fn page(&mut self, listing: &dyn Listing, after: Option<&Cursor>) -> Result<Page, Stop> {
+        let (rules, mut attempt) = (&self.course.plan.rules, 1);
+        loop {
+            self.course.tenure.pass(rules.timeout).await;
+            self.check()?;
+            let deadline = self.until.min(Instant::now() + rules.timeout * PAGE_TIME);
+            let trace = self.course.trace.child(&self.course.warm.tools.random);
+            let ask = PageAsk { after, limit: PAGE, trace, deadline };
+            let error = match timeout_at(deadline, listing.page(ask)).await {
+                Ok(Ok(page)) => return Ok(page),
+                Ok(Err(error)) => error.to_string(),
+                Err(_elapsed) => "no answer in time".to_owned(),
+            };
+            if attempt > rules.retries {
+                return Err(Stop::Listing(error));
+            }
+            sleep(wait(attempt, &self.course.warm.tools.random)).await;
+            attempt += 1;
+            self.attempts = self.attempts.max(attempt);
+        }
+    }
+
+    /// The members that a page names. What cannot be a member counts as failed.
+    fn members(&mut self, entity: &Entity, named: Vec<Parameters>) -> Vec<Member> {
+        let mut members = Vec::with_capacity(named.len());
+        for parameters in named {
+            // A query may give more columns than the key needs.
+            let own = parameters.into_iter().filter(|(name, _)| entity.key().params().any(|param| param == name));
+            match self.settings.catalog.member(entity.name().as_str(), own.collect()) {
+                Ok(member) => members.push(member),
+                Err(error) => {
+                    self.tally.lock().failed(1, Instant::now());
+                    self.why.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        members
+    }
+
+    /// What has failed so far, once more, and again while the plan allows. What is left then has failed for good.
+    async fn try_again(&mut self) -> Result<(), Stop> {
+        for attempt in 1..=self.course.plan.rules.retries {
+            if self.again.is_empty() {
+                return Ok(());
+            }
+            sleep(wait(attempt, &self.course.warm.tools.random)).await;
+            self.attempts = self.attempts.max(attempt + 1);
+            let members = std::mem::take(&mut self.again);
+            self.fill(members).await?;
+        }
+        let lost = std::mem::take(&mut self.again);
+        self.tally.lock().failed(lost.len() as u64, Instant::now());
+        Ok(())
+    }
+
+    /// Fills these, so many at once as the pace allows. Those that failed and may work another time are kept for it.
+    async fn fill(&mut self, members: Vec<Member>) -> Result<(), Stop> {
+        let mut waiting = members.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        let mut stopped = None;
+        loop {
+            while stopped.is_none() && under_way.len() < self.pace.limit() && waiting.len() > 0 {
+                sleep_until(self.paused_until).await;
+                self.course.tenure.pass(self.course.plan.rules.timeout).await;
+                match self.check() {
+                    Ok(()) => under_way.extend(waiting.next().map(|member| self.begin(member))),
+                    Err(stop) => stopped = Some(stop),
+                }
+            }
+            match under_way.next().await {
+                Some((member, resource)) => self.settle(member, resource),
+                None => break,
+            }
+        }
+        self.again.extend(waiting);
+        stopped.map_or(Ok(()), Err)
+    }
+
+    /// A fill that has begun runs to its end, also when the run is cut off: it is the one batch that may overlap.
+    fn begin(&self, member: Member) -> impl Future<Output = (Member, Option<Resource>)> + use<> {
+        let now = Instant::now();
+        let (tools, rules) = (&self.course.warm.tools, &self.course.plan.rules);
+        let job = Job {
+            settings: self.settings.clone(),
+            member: member.clone(),
+            owner: None,
+            session: None,
+            mode: ClaimMode::Miss { renew_below: member.entity.ttl().renew_below() },
+            untouched_for: None,
+            stagger_percent: rules.stagger_percent,
+            trace: self.course.trace.child(&tools.random),
+            accepted: now,
+            deadline: self.until.min(now + rules.timeout),
+        };
+        let filler = tools.filler.clone();
+        let filling = tools.tasks.finish(async move { filler.fill(job).await }.in_current_span());
+        async move { (member, filling.await.ok()) }
+    }
+
+    fn settle(&mut self, member: Member, resource: Option<Resource>) {
+        let now = Instant::now();
+        let Some(resource) = resource else {
+            // A defect that ended its task; it would end the next one too.
+            self.tally.lock().failed(1, now);
+            return;
+        };
+        let pause = match resource.outcome {
+            // Nobody but the store was asked.
+            Filled::Fresh | Filled::Disabled | Filled::InFlight => Duration::ZERO,
+            Filled::Filled | Filled::Absent | Filled::Fenced | Filled::Denied | Filled::TooLarge => {
+                self.pace.learn(Answer::After(resource.elapsed))
+            }
+            Filled::Timeout | Filled::Shed | Filled::Failed => self.pace.learn(Answer::NoRoom),
+        };
+        self.paused_until = self.paused_until.max(now + pause);
+        self.course.warm.tools.metrics.pace_is(&self.course.plan.name, self.pace.limit());
+        match Verdict::on(resource.outcome) {
+            Verdict::Done => self.tally.lock().filled(resource.outcome, now),
+            Verdict::Again | Verdict::Lost if resource.reason.is_empty() => self.because(resource.outcome.as_str()),
+            Verdict::Again | Verdict::Lost => self.because(&resource.reason),
+        }
+        match Verdict::on(resource.outcome) {
+            Verdict::Done => {}
+            Verdict::Again => self.again.push(member),
+            Verdict::Lost => self.tally.lock().failed(1, now),
+        }
+    }
+
+    fn because(&mut self, why: &str) {
+        self.why.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn check(&self) -> Result<(), Stop> {
+        if self.course.warm.tools.tasks.stopping().is_cancelled() {
+            return Err(Stop::Stopping);
+        }
+        if Instant::now() >= self.until { Err(Stop::OutOfTime) } else { Ok(()) }
+    }
+}
