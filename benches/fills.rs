@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, join_all, ready};
 use hydrant::domain::backoff::Backoff;
 use hydrant::domain::breaker;
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::entity::{Ask, Class, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::outcome::Outcome;
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::random::Random;
@@ -203,12 +203,10 @@ fn entity() -> Entity {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
-        load: Some(Load {
-            source: Name::new("instant").expect("a good name"),
-            path: Template::parse("/users/{id}").expect("a good template"),
-            credential: Credential::Service,
-            lag: None,
-        }),
+        load: Some(Load::plain(
+            Name::new("instant").expect("a good name"),
+            Ask::Get(Template::parse("/users/{id}").expect("a good template")),
+        )),
         ttl: Ttl::new(Duration::from_secs(300), 10, 20, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
         owner: None,

@@ -93,7 +93,7 @@ impl App {
 
         let Stores { store, removal, journal, habits, leases } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone());
+        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -117,7 +117,7 @@ impl App {
             metrics: warm_up::metrics::Metrics::register(&mut registry),
         };
         let config = warm_up::Config { group: group.clone(), pod: pod(env) };
-        let warm = Warm::start(config, lists.plans(live.warmup), tools);
+        let warm = Warm::start(config, lists.plans(live.warmup, &sources.built())?, tools);
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
         let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {

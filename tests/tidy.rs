@@ -45,6 +45,11 @@ const FENCES: &[Fence] = &[
     Fence { crates: &["redis"], places: &["src/remote/"], instead: "go through the Store contract" },
     Fence { crates: &["reqwest"], places: &["src/source/http"], instead: "go through the Source contract" },
     Fence {
+        crates: &["tokio_postgres"],
+        places: &["src/source/postgres/"],
+        instead: "go through the Source and Listing contracts",
+    },
+    Fence {
         crates: &["clap", "clap_complete", "anyhow"],
         places: &["src/cli/", "src/config/", "src/app", "src/main.rs"],
         instead: "take typed arguments and return a typed error",

@@ -1,7 +1,6 @@
 //! A configuration that has changed while the process runs: what is built anew, what stays, and what has to go.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -11,13 +10,13 @@ use crate::app::warm::Lists;
 use crate::config;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
-use crate::domain::source::Source;
 use crate::fill::settings::{Live, Settings};
 use crate::prehydrate::Prehydrate;
 use crate::prehydrate::identity::Identity;
 use crate::prehydrate::identity::settings::Config as IdentityConfig;
-use crate::source::http::{self, HttpSource};
+use crate::source::any::{self, AnySource};
 use crate::source::metrics::Metrics;
+use crate::tasks::Tasks;
 use crate::warm::Warm;
 
 /// Who is told of a change, besides the settings that all of them share.
@@ -32,12 +31,13 @@ pub struct Flows {
 pub struct Sources {
     metrics: Metrics,
     random: Random,
-    built: BTreeMap<Name, (http::Config, Arc<dyn Source>)>,
+    tasks: Tasks,
+    built: BTreeMap<Name, (any::Config, AnySource)>,
 }
 
 impl Sources {
-    pub fn new(metrics: Metrics, random: Random) -> Self {
-        Self { metrics, random, built: BTreeMap::new() }
+    pub fn new(metrics: Metrics, random: Random, tasks: Tasks) -> Self {
+        Self { metrics, random, tasks, built: BTreeMap::new() }
     }
 
     /// A source whose configuration is as it was stays: its connections, its breaker and its limits go on.
@@ -50,13 +50,18 @@ impl Sources {
             };
             next.insert(name.clone(), (config.clone(), source));
         }
-        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect();
+        let sources = next.iter().map(|(name, (_, source))| (name.clone(), source.as_source())).collect();
         self.built = next;
         Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
     }
 
-    fn build(&self, name: &Name, config: &http::Config) -> anyhow::Result<Arc<dyn Source>> {
-        Ok(Arc::new(HttpSource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics)?))
+    /// As they are now, by their kinds: listings ask them in other ways.
+    pub fn built(&self) -> BTreeMap<Name, AnySource> {
+        self.built.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect()
+    }
+
+    fn build(&self, name: &Name, config: &any::Config) -> Result<AnySource, any::BuildError> {
+        AnySource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics, &self.tasks)
     }
 }
 
@@ -77,13 +82,16 @@ pub async fn follow_changes(
 ) {
     while changes.changed().await.is_ok() {
         let next = changes.borrow_and_update().clone();
-        let built = sources.settings(&next).and_then(|settings| Ok((settings, identity(next.identity)?)));
+        let built = sources.settings(&next).and_then(|settings| {
+            let plans = flows.lists.plans(next.warmup, &sources.built())?;
+            Ok((settings, identity(next.identity)?, plans))
+        });
         match built {
-            Ok((settings, identity)) => {
+            Ok((settings, identity, plans)) => {
                 let before = live.get();
                 live.replace(settings);
                 flows.prehydrate.reconfigure(next.prehydrate, identity);
-                flows.warm.reconfigure(flows.lists.plans(next.warmup));
+                flows.warm.reconfigure(plans);
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
                 flows.purges.after(before, &live.get());

@@ -1,13 +1,18 @@
 //! Warm-up plans as they are configured, with what names the members of each of their steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyhow::Context;
+
 use crate::config::{Listed, WarmUp};
+use crate::domain::entity::Name;
 use crate::domain::listing::Listing;
 use crate::domain::removal::Removal;
 use crate::fill::settings::Live;
-use crate::warm::named::Named;
-use crate::warm::plan::Plans;
+use crate::source::any::AnySource;
+use crate::source::listing;
+use crate::warm::plan::{Listings, Plans};
 use crate::warm::tagged::Tagged;
 
 /// Makes listings, at the start and at every reload.
@@ -17,17 +22,26 @@ pub struct Lists {
 }
 
 impl Lists {
-    pub fn plans(&self, warmup: WarmUp) -> Plans {
+    /// Over the sources as they are now.
+    pub fn plans(&self, warmup: WarmUp, sources: &BTreeMap<Name, AnySource>) -> anyhow::Result<Plans> {
         let WarmUp { plans, origins } = warmup;
-        let listings = origins.into_iter().map(|(step, listed)| (step, self.listing(listed))).collect();
-        Plans { plans, listings }
+        let mut listings = Listings::new();
+        for ((plan, step), listed) in origins {
+            let listing = self.listing(listed, sources).with_context(|| format!("warmup.{plan}.steps.{step}"))?;
+            listings.insert((plan, step), listing);
+        }
+        Ok(Plans { plans, listings })
     }
 
-    fn listing(&self, listed: Listed) -> Arc<dyn Listing> {
+    fn listing(
+        &self,
+        listed: Listed,
+        sources: &BTreeMap<Name, AnySource>,
+    ) -> Result<Arc<dyn Listing>, listing::BuildError> {
         match listed {
-            Listed::Named(members) => Arc::new(Named(members)),
+            Listed::Listing(config) => listing::build(&config, sources),
             Listed::Tag { entity, tag, text } => {
-                Arc::new(Tagged::new(self.removal.clone(), self.live.clone(), entity, tag, &text))
+                Ok(Arc::new(Tagged::new(self.removal.clone(), self.live.clone(), entity, tag, &text)))
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Each section is taken by itself: one whose shape is wrong has been reported and is left out, the others are examined
 //! all the same. A name that was declared counts as declared even if what it names is broken.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ mod door;
 mod entity;
 mod identity;
 mod invalidate;
+mod load;
 mod prehydrate;
 mod source;
 mod store;
@@ -37,12 +39,18 @@ pub struct Converted {
 }
 
 pub fn convert(settled: &Settled, secrets: &Secrets) -> Result<Converted, Vec<Problem>> {
-    let mut context =
-        Context { settled, secrets, staged: Staged::default(), problems: Vec::new(), warnings: Vec::new() };
+    let mut context = Context {
+        settled,
+        secrets,
+        staged: Staged::default(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        harmless: BTreeSet::new(),
+    };
     let config = context.config();
-    let Context { staged, mut problems, mut warnings, .. } = context;
+    let Context { staged, mut problems, mut warnings, harmless, settled: _, secrets: _ } = context;
     problems.extend(settled.problems.iter().cloned());
-    warnings.extend(settled.inline_secrets.iter().map(|path| {
+    warnings.extend(settled.inline_secrets.iter().filter(|path| !harmless.contains(*path)).map(|path| {
         Problem::new(path, "a secret stands in the file itself")
             .hint("mount it and write `${file:/run/secrets/…}`: then it can be rotated, and the file can be shown")
     }));
@@ -64,6 +72,8 @@ struct Context<'a> {
     staged: Staged,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// Paths of texts that may hold a secret and do not.
+    harmless: BTreeSet<String>,
 }
 
 impl Context<'_> {
@@ -79,7 +89,7 @@ impl Context<'_> {
         let sources = self.sources(fill.as_ref());
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
-        let warmup = self.warmup(group.as_ref(), &entities);
+        let warmup = self.warmup(group.as_ref(), &entities, &sources);
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);

@@ -2,21 +2,18 @@
 //! people who know other tools try first.
 
 /// Not in this version: a key that does nothing would be worse than a refusal. `*` stands for any name.
-const RESERVED: [(&str, &str); 10] = [
+const RESERVED: [(&str, &str); 7] = [
     ("changes", "call Invalidate until messages of other systems are followed"),
     ("local.critical", "critical entities are read from Redis until then"),
     ("local.fallback", "values are not kept for an outage of Redis until then"),
     ("listen.remote", "callers come from the same pod until then"),
-    ("sources.*.postgres", "load through `http` until then"),
-    ("entities.*.load.query", "load through `get` until then"),
-    ("entities.*.load.bulk", "load through `get` until then"),
     ("entities.*.ttl.min", "`ttl.base` and `ttl.jitter` decide until then"),
     ("entities.*.ttl.max", "`ttl.base` and `ttl.jitter` decide until then"),
     ("entities.*.ttl.adaptive", "`ttl.base` and `ttl.jitter` decide until then"),
 ];
 
 /// What people write, and what it is called here.
-const CALLED: [(&str, &str); 22] = [
+const CALLED: [(&str, &str); 26] = [
     ("backends", "sources"),
     ("cache", "entities"),
     ("redis.url", "redis.nodes"),
@@ -33,6 +30,10 @@ const CALLED: [(&str, &str); 22] = [
     ("sources.*.http.host", "sources.*.http.origin"),
     ("sources.*.http.token", "sources.*.http.auth.service.bearer"),
     ("sources.*.http.headers", "sources.*.http.auth.service.header"),
+    ("sources.*.postgres.dsn", "sources.*.postgres.url"),
+    ("sources.*.postgres.connections", "sources.*.postgres.pool"),
+    ("sources.*.postgres.timeout", "sources.*.postgres.statement_timeout"),
+    ("entities.*.load.sql", "entities.*.load.query"),
     ("entities.*.load.url", "entities.*.load.get"),
     ("entities.*.load.path", "entities.*.load.get"),
     ("entities.*.ttl.seconds", "entities.*.ttl.base"),

@@ -19,7 +19,6 @@ use crate::config::secrets::{Secrets, Staged};
 use crate::config::settle::settle;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
-use crate::domain::listing::Parameters;
 use crate::domain::switch::Switch;
 use crate::domain::tag::Tag;
 use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry, warm};
@@ -65,7 +64,7 @@ pub struct Config {
 pub struct Live {
     pub enabled: Switch,
     pub catalog: Arc<Catalog>,
-    pub sources: BTreeMap<Name, source::http::Config>,
+    pub sources: BTreeMap<Name, source::any::Config>,
     pub prehydrate: prehydrate::Config,
     pub warmup: WarmUp,
     /// None where callers name the subject themselves.
@@ -82,13 +81,8 @@ pub struct WarmUp {
 /// What names the members of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listed {
-    /// The configuration itself.
-    Named(Vec<Parameters>),
-    Tag {
-        entity: Name,
-        tag: Tag,
-        text: String,
-    },
+    Listing(source::listing::Config),
+    Tag { entity: Name, tag: Tag, text: String },
 }
 
 #[derive(Clone, Debug)]

@@ -177,6 +177,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The next value whole, as it stands.
+    pub fn raw(&mut self) -> Result<&'a str, Fault> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
+        Ok(&self.text[start..self.at])
+    }
+
     /// Proves that nothing is left.
     pub fn finish(mut self) -> Result<(), Fault> {
         match self.next_byte() {

@@ -27,6 +27,7 @@ pub mod pace;
 pub mod phase;
 pub mod projection;
 pub mod pseudonym;
+pub mod query;
 pub mod random;
 pub mod removal;
 pub mod secret;

@@ -1,6 +1,9 @@
 //! How a fill ends: every answer of a store or a source as an outcome and a few words for the caller.
 
-use crate::domain::outcome::{Outcome, Written};
+use std::time::Duration;
+
+use crate::domain::entity::Member;
+use crate::domain::outcome::{Outcome, Resource, Written};
 use crate::domain::projection::Refusal;
 use crate::domain::source::FetchError;
 use crate::domain::store::{Committed, StoreError};
@@ -17,6 +20,12 @@ pub struct Filled {
 impl Filled {
     pub fn plain(outcome: Outcome) -> Self {
         Self { outcome, reason: String::new(), written: None, is_session_refused: false }
+    }
+
+    /// As the line of a report.
+    pub fn about(self, member: Member, elapsed: Duration) -> Resource {
+        let Self { outcome, reason, written, is_session_refused } = self;
+        Resource { member, outcome, reason, elapsed, written, is_session_refused }
     }
 
     pub fn because(outcome: Outcome, reason: impl ToString) -> Self {
@@ -60,9 +69,12 @@ impl Filled {
             FetchError::Denied | FetchError::NoSession => Outcome::Denied,
             FetchError::TooLarge => Outcome::TooLarge,
             FetchError::Shed => Outcome::Shed,
-            FetchError::Unreachable | FetchError::Status(_) | FetchError::Redirect | FetchError::Broken => {
-                Outcome::Failed
-            }
+            FetchError::Unreachable
+            | FetchError::Status(_)
+            | FetchError::Redirect
+            | FetchError::Broken
+            | FetchError::Refused
+            | FetchError::Ambiguous => Outcome::Failed,
         };
         Self::because(outcome, error)
     }

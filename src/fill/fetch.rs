@@ -1,6 +1,5 @@
 //! What happens under the claim until there is something to write: register, fetch, project.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,7 +29,7 @@ impl Filler {
         &self,
         job: &Job,
         load: &Load,
-        source: &Arc<dyn Source>,
+        source: &dyn Source,
         claim: Box<dyn Claim>,
     ) -> Filled {
         let registered = match self.register(job).await {
@@ -65,13 +64,7 @@ impl Filler {
         refused
     }
 
-    async fn fetch(
-        &self,
-        job: &Job,
-        load: &Load,
-        source: &Arc<dyn Source>,
-        meter: &Meter,
-    ) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, job: &Job, load: &Load, source: &dyn Source, meter: &Meter) -> Result<Fetched, FetchError> {
         let ask = FetchAsk {
             member: &job.member,
             session: forwarded(job, load),

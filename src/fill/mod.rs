@@ -17,6 +17,7 @@ pub mod gate;
 pub mod metrics;
 pub mod settings;
 mod tags;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,16 +139,21 @@ impl Filler {
     }
 
     pub async fn fill(&self, job: Job) -> Resource {
-        let timer = self.metrics.fill_started();
-        let span = tracing::debug_span!("fill", entity = %job.member.entity.name(), outcome = tracing::field::Empty);
-        let Filled { outcome, reason, written, is_session_refused } =
-            self.fill_or_follow(&job).instrument(span.clone()).await;
-        span.record("outcome", outcome.as_str());
-        let elapsed = timer.finish(&job.member.entity, outcome);
-        Resource { member: job.member, outcome, reason, elapsed, written, is_session_refused }
+        let (filled, elapsed) = self.fill_one(&job, None).await;
+        filled.about(job.member, elapsed)
     }
 
-    async fn fill_or_follow(&self, job: &Job) -> Filled {
+    /// Fetches from the source that the settings name, or from one that stands for it.
+    async fn fill_one(&self, job: &Job, instead: Option<&dyn Source>) -> (Filled, Duration) {
+        let timer = self.metrics.fill_started();
+        let span = tracing::debug_span!("fill", entity = %job.member.entity.name(), outcome = tracing::field::Empty);
+        let filled = self.fill_or_follow(job, instead).instrument(span.clone()).await;
+        span.record("outcome", filled.outcome.as_str());
+        let elapsed = timer.finish(&job.member.entity, filled.outcome);
+        (filled, elapsed)
+    }
+
+    async fn fill_or_follow(&self, job: &Job, instead: Option<&dyn Source>) -> Filled {
         let entity = &job.member.entity;
         if !job.settings.switch.fills(entity) {
             return Filled::because(Outcome::Disabled, "fills of this entity are switched off");
@@ -158,6 +164,7 @@ impl Filler {
         let Some((load, source)) = load_of(&job.settings, entity) else {
             return Filled::because(Outcome::Failed, "the entity has no source to load from");
         };
+        let source = instead.unwrap_or(&**source);
         let flight = Flight {
             key: job.member.key.clone(),
             session: forwarded(job, load).cloned(),
@@ -180,7 +187,7 @@ impl Filler {
         }
     }
 
-    async fn lead(&self, job: &Job, load: &Load, source: &Arc<dyn Source>) -> Filled {
+    async fn lead(&self, job: &Job, load: &Load, source: &dyn Source) -> Filled {
         match self.claim_until_settled(job).await {
             Ok(claim) => self.fetch_and_commit(job, load, source, claim).await,
             Err(settled) => settled,

@@ -60,7 +60,7 @@ fn look_up(catalog: &Catalog, subject: &Subject, entity: &str, params: &Params) 
     let member = catalog.member(entity, complete)?;
     // What the source's path cannot hold (`..`) is the caller's mistake, not a source that cannot be reached.
     if let Some(load) = member.entity.load() {
-        load.path.path(&member.params)?;
+        load.can_ask(&member.params)?;
     }
     Ok(member)
 }

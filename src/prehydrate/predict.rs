@@ -112,7 +112,7 @@ fn candidate(catalog: &Catalog, subject: &Subject, item: &Item, score: f64) -> O
         return None;
     }
     let member = catalog.member(entity.name().as_str(), params).ok()?;
-    load.path.path(&member.params).ok()?;
+    load.can_ask(&member.params).ok()?;
     Some(Candidate { member, score, reason: Reason::History, exclusion: None })
 }
 

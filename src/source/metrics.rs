@@ -19,6 +19,7 @@ pub struct Metrics {
     retries: Family<SourceLabels, Counter>,
     in_flight: Family<SourceLabels, Gauge>,
     open: Family<SourceLabels, Gauge>,
+    strays: Family<SourceLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +42,7 @@ pub struct SourceMetrics {
     retries: Counter,
     in_flight: Gauge,
     open: Gauge,
+    strays: Counter,
 }
 
 /// A call under way; it counts as such until it is dropped, however it ends.
@@ -61,6 +63,7 @@ impl Metrics {
             retries: Family::default(),
             in_flight: Family::default(),
             open: Family::default(),
+            strays: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("hydrant_source");
         registry.register("calls", "Calls of a source that ended, by result", metrics.calls.clone());
@@ -72,6 +75,11 @@ impl Metrics {
         );
         registry.register("retries", "Further tries of calls", metrics.retries.clone());
         registry.register("in_flight", "Calls under way or waiting for their turn", metrics.in_flight.clone());
+        registry.register(
+            "strays",
+            "Parts of answers in bulk that nobody had asked for, and that were dropped",
+            metrics.strays.clone(),
+        );
         registry.register("breaker_open", "1 while a source is not called because it failed", metrics.open.clone());
         metrics
     }
@@ -87,6 +95,7 @@ impl Metrics {
             retries: self.retries.get_or_create(&labels).clone(),
             in_flight: self.in_flight.get_or_create(&labels).clone(),
             open: self.open.get_or_create(&labels).clone(),
+            strays: self.strays.get_or_create(&labels).clone(),
         }
     }
 }
@@ -101,6 +110,12 @@ impl SourceMetrics {
         self.retries.inc();
     }
 
+    pub fn strays(&self, count: u64) {
+        if count > 0 {
+            self.strays.inc_by(count);
+        }
+    }
+
     pub fn breaker_opened(&self) {
         self.open.set(1);
     }
@@ -112,11 +127,30 @@ impl SourceMetrics {
 
 impl Call<'_> {
     pub fn finished(self, result: &Result<Fetched, FetchError>) {
-        let result = match result {
+        self.ended(match result {
             Ok(Fetched::Found(_)) => "found",
             Ok(Fetched::Absent) => "absent",
             Err(error) => error.as_str(),
-        };
+        });
+    }
+
+    /// One call, however many members it was about.
+    pub fn finished_many(self, result: &Result<Vec<Result<Fetched, FetchError>>, FetchError>) {
+        self.ended(match result {
+            Ok(_) => "bulk",
+            Err(error) => error.as_str(),
+        });
+    }
+
+    /// Of a page of a listing.
+    pub fn finished_page(self, result: &Result<(), FetchError>) {
+        self.ended(match result {
+            Ok(()) => "page",
+            Err(error) => error.as_str(),
+        });
+    }
+
+    fn ended(self, result: &'static str) {
         let metrics = self.metrics;
         metrics.calls.get_or_create(&CallLabels { source: metrics.source.clone(), result }).inc();
         metrics.seconds.observe(self.started.elapsed().as_secs_f64());

@@ -47,6 +47,8 @@ pub(super) struct Filling<'a> {
     attempts: u32,
     /// Why something failed, as it was said first.
     why: Option<String>,
+    /// Members that are filled with one call of their source.
+    together: usize,
 }
 
 /// Why a step ends before its listing does.
@@ -71,6 +73,7 @@ impl<'a> Filling<'a> {
             again: Vec::new(),
             attempts: 1,
             why: None,
+            together: 1,
         }
     }
 
@@ -81,6 +84,7 @@ impl<'a> Filling<'a> {
             let message = "what it fills is not declared any more".to_owned();
             return Outcome { ended: Ended::Failed, attempts: 1, message };
         };
+        self.together = entity.load().and_then(|load| load.bulk.as_ref()).map_or(1, |bulk| bulk.most.clamp(1, PAGE));
         let stopped = self.pages(&entity, &*listing, cursor).await.err();
         let lost = self.again.len() as u64;
         let mut tally = self.tally.lock();
@@ -189,12 +193,12 @@ impl<'a> Filling<'a> {
                 sleep_until(self.paused_until).await;
                 self.course.tenure.pass(self.course.plan.rules.timeout).await;
                 match self.check() {
-                    Ok(()) => under_way.extend(waiting.next().map(|member| self.begin(member))),
+                    Ok(()) => under_way.push(self.begin(waiting.by_ref().take(self.together).collect())),
                     Err(stop) => stopped = Some(stop),
                 }
             }
             match under_way.next().await {
-                Some((member, resource)) => self.settle(member, resource),
+                Some((members, resources)) => self.settle_all(members, resources),
                 None => break,
             }
         }
@@ -202,11 +206,12 @@ impl<'a> Filling<'a> {
         stopped.map_or(Ok(()), Err)
     }
 
-    /// A fill that has begun runs to its end, also when the run is cut off: it is the one batch that may overlap.
-    fn begin(&self, member: Member) -> impl Future<Output = (Member, Option<Resource>)> + use<> {
+    /// Fills that have begun run to their end, also when the run is cut off: they are the one batch that may overlap.
+    fn begin(&self, members: Vec<Member>) -> impl Future<Output = (Vec<Member>, Option<Vec<Resource>>)> + use<> {
         let now = Instant::now();
         let (tools, rules) = (&self.course.warm.tools, &self.course.plan.rules);
-        let job = Job {
+        let trace = self.course.trace.child(&tools.random);
+        let job = |member: &Member| Job {
             settings: self.settings.clone(),
             member: member.clone(),
             owner: None,
@@ -214,39 +219,40 @@ impl<'a> Filling<'a> {
             mode: ClaimMode::Miss { renew_below: member.entity.ttl().renew_below() },
             untouched_for: None,
             stagger_percent: rules.stagger_percent,
-            trace: self.course.trace.child(&tools.random),
+            trace,
             accepted: now,
             deadline: self.until.min(now + rules.timeout),
         };
+        let jobs: Vec<Job> = members.iter().map(job).collect();
         let filler = tools.filler.clone();
-        let filling = tools.tasks.finish(async move { filler.fill(job).await }.in_current_span());
-        async move { (member, filling.await.ok()) }
+        let filling = tools.tasks.finish(async move { filler.fill_many(jobs).await }.in_current_span());
+        async move { (members, filling.await.ok()) }
     }
 
-    fn settle(&mut self, member: Member, resource: Option<Resource>) {
+    fn settle_all(&mut self, members: Vec<Member>, resources: Option<Vec<Resource>>) {
         let now = Instant::now();
-        let Some(resource) = resource else {
-            // A defect that ended its task; it would end the next one too.
-            self.tally.lock().failed(1, now);
+        let Some(resources) = resources else {
+            // A defect that ended their task; it would end the next one too.
+            self.tally.lock().failed(members.len() as u64, now);
             return;
         };
-        let pause = match resource.outcome {
-            // Nobody but the store was asked.
-            Filled::Fresh | Filled::Disabled | Filled::InFlight => Duration::ZERO,
-            Filled::Filled | Filled::Absent | Filled::Fenced | Filled::Denied | Filled::TooLarge => {
-                self.pace.learn(Answer::After(resource.elapsed))
-            }
-            Filled::Timeout | Filled::Shed | Filled::Failed => self.pace.learn(Answer::NoRoom),
-        };
-        self.paused_until = self.paused_until.max(now + pause);
-        self.course.warm.tools.metrics.pace_is(&self.course.plan.name, self.pace.limit());
-        match Verdict::on(resource.outcome) {
-            Verdict::Done => self.tally.lock().filled(resource.outcome, now),
-            Verdict::Again | Verdict::Lost if resource.reason.is_empty() => self.because(resource.outcome.as_str()),
-            Verdict::Again | Verdict::Lost => self.because(&resource.reason),
+        if let Some(answer) = answer(&resources) {
+            self.paused_until = self.paused_until.max(now + self.pace.learn(answer));
+            self.course.warm.tools.metrics.pace_is(&self.course.plan.name, self.pace.limit());
         }
-        match Verdict::on(resource.outcome) {
-            Verdict::Done => {}
+        for (member, resource) in members.into_iter().zip(resources) {
+            self.settle(member, &resource, now);
+        }
+    }
+
+    fn settle(&mut self, member: Member, resource: &Resource, now: Instant) {
+        let verdict = Verdict::on(resource.outcome);
+        if verdict != Verdict::Done {
+            let reason = resource.reason.as_str();
+            self.because(if reason.is_empty() { resource.outcome.as_str() } else { reason });
+        }
+        match verdict {
+            Verdict::Done => self.tally.lock().filled(resource.outcome, now),
             Verdict::Again => self.again.push(member),
             Verdict::Lost => self.tally.lock().failed(1, now),
         }
@@ -261,5 +267,24 @@ impl<'a> Filling<'a> {
             return Err(Stop::Stopping);
         }
         if Instant::now() >= self.until { Err(Stop::OutOfTime) } else { Ok(()) }
+    }
+}
+
+/// What one call tells of its source; nothing where nobody but the store was asked.
+fn answer(resources: &[Resource]) -> Option<Answer> {
+    let (mut asked, mut no_room, mut longest) = (0, 0, Duration::ZERO);
+    for resource in resources {
+        match resource.outcome {
+            Filled::Fresh | Filled::Disabled | Filled::InFlight => continue,
+            Filled::Filled | Filled::Absent | Filled::Fenced | Filled::Denied | Filled::TooLarge => {}
+            Filled::Timeout | Filled::Shed | Filled::Failed => no_room += 1,
+        }
+        asked += 1;
+        longest = longest.max(resource.elapsed);
+    }
+    match asked {
+        0 => None,
+        _ if no_room * 2 > asked => Some(Answer::NoRoom),
+        _ => Some(Answer::After(longest)),
     }
 }

@@ -11,7 +11,6 @@ pub mod events;
 mod fill;
 pub mod jobs;
 pub mod metrics;
-pub mod named;
 pub mod plan;
 mod preview;
 pub mod request;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hydrant::domain::budget::Budget;
-use hydrant::domain::entity::{Credential, Draft, Entity, Load, Member};
+use hydrant::domain::entity::{Ask, Draft, Entity, Load, Member};
 use hydrant::domain::random::Random;
 use hydrant::domain::secret::{Secret, SecretCell};
 use hydrant::domain::source::{FetchAsk, FetchError, Fetched, Source};
@@ -393,8 +393,7 @@ async fn the_deadline_beats_the_timeout_and_the_retries() {
 async fn a_path_that_would_lead_elsewhere_is_not_called() {
     let origin = Origin::start().await;
     let template = |text| Template::parse(text).expect("parses");
-    let load =
-        |path| Load { source: name("backend"), path: template(path), credential: Credential::Service, lag: None };
+    let load = |path| Load::plain(name("backend"), Ask::Get(template(path)));
     let source = source(config(&origin.url()));
     for path in ["/user/.{id}", "user/{id}", "@evil.example/{id}"] {
         let draft = Draft { load: Some(load(path)), ..draft("user") };

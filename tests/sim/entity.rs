@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::entity::{Alias, AliasValue, Ask, Class, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::template::{Ids, Params, Template};
 use hydrant::domain::ttl::Ttl;
@@ -40,12 +40,7 @@ fn user(life: Duration) -> Draft {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
-        load: Some(Load {
-            source: name("origin"),
-            path: Template::parse("/users/{id}").expect("a good template"),
-            credential: Credential::Service,
-            lag: None,
-        }),
+        load: Some(Load::plain(name("origin"), Ask::Get(Template::parse("/users/{id}").expect("a good template")))),
         ttl: Ttl::new(life, 10, 20, Some(Duration::from_secs(1))).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
         owner: None,

@@ -103,7 +103,7 @@ impl Source for Origin {
     fn fetch<'a>(&'a self, ask: FetchAsk<'a>) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         async move {
             let load = ask.member.entity.load().expect("a loaded entity");
-            let path = load.path.path(&ask.member.params).expect("renders");
+            let path = load.ask.path(&ask.member.params).expect("renders");
             let id = path.rsplit('/').next().expect("an id").to_owned();
             let work = async {
                 pause(self.delay()).await;

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use crate::config::file::entity as file;
-use crate::config::file::source::Source;
-use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
+use crate::config::form::{Formed, KeyTemplate, TagTemplate};
 use crate::config::value::Size;
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
-use crate::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use crate::domain::entity::{Alias, AliasValue, Class, Credential, Draft, Entity, Name, Scope, Writers};
 use crate::domain::projection::{Projection, Spec};
 use crate::domain::ttl::{Ttl, TtlError};
-use crate::source::http;
+use crate::source::any;
 
 pub type Entities = BTreeMap<Name, Entity>;
-type Sources = BTreeMap<Name, http::Config>;
+pub type Sources = BTreeMap<Name, any::Config>;
 
 /// What a request holds beside a value.
 const MESSAGE_MARGIN: usize = 64 * 1024;
@@ -68,7 +67,8 @@ impl Context<'_> {
         let body = load.as_ref().and_then(|load| load.body.clone());
         // Every part is looked at before one that is missing ends it.
         let aliases = self.aliases(path, aliases);
-        let load = load.map(|load| self.load(&format!("{path}.load"), load, scope, sources));
+        let params: Vec<&str> = key.params().collect();
+        let load = load.map(|load| self.load(&format!("{path}.load"), load, scope, &params, sources));
         let ttl = self.ttl(path, ttl);
         let projection = self.projection(path, body, fields, max_bytes);
         let load = match load {
@@ -119,10 +119,10 @@ impl Context<'_> {
     /// A bound that the source's own, which is smaller, always meets first.
     fn unreachable_size(&mut self, path: &str, entity: &file::Entity, sources: &Sources) {
         let source = entity.load.as_ref().and_then(|load| sources.get(load.source.as_str()));
-        if let Some(source) = source.filter(|source| source.max_bytes < entity.max_bytes.usize()) {
-            let read = Size(u64::try_from(source.max_bytes).unwrap_or(u64::MAX));
+        if let Some(source) = source.filter(|source| source.max_bytes() < entity.max_bytes.usize()) {
+            let read = Size(u64::try_from(source.max_bytes()).unwrap_or(u64::MAX));
             let problem = format!("the source's answers are read up to {read} only");
-            self.warning(&format!("{path}.max_bytes"), problem, "raise the source's `http.max_bytes`, or lower this");
+            self.warning(&format!("{path}.max_bytes"), problem, "raise the source's `max_bytes`, or lower this");
         }
     }
 
@@ -152,23 +152,18 @@ impl Context<'_> {
         named.into_iter().collect()
     }
 
-    fn load(&mut self, at: &str, load: file::Load, scope: Scope, sources: &Sources) -> Option<Load> {
-        let file::Load { source, get: Formed(PathTemplate(path)), body: _, credential } = load;
-        let source = Name::new(&source)?;
-        // A source that is broken has its own problems.
-        let credential = self.credential(at, credential, scope, sources.get(&source)?)?;
-        let lag = self.take::<Source>(&["sources", source.as_str()])?.lag.map(|lag| lag.0);
-        Some(Load { source, path, credential, lag })
-    }
-
-    fn credential(
+    pub(super) fn credential(
         &mut self,
         at: &str,
         asked: Option<file::Credential>,
         scope: Scope,
-        source: &http::Config,
+        source: &any::Config,
     ) -> Option<Credential> {
-        let (takes_session, has_service) = (source.session.is_some(), source.service.is_some());
+        let (takes_session, has_service) = match source {
+            any::Config::Http(source) => (source.session.is_some(), source.service.is_some()),
+            // The login that its URL names.
+            any::Config::Postgres(_) => (false, true),
+        };
         match asked {
             Some(file::Credential::Service) => Some(Credential::Service),
             Some(file::Credential::Session) if !takes_session => {
@@ -237,7 +232,12 @@ impl Context<'_> {
             EntityError::SessionBeyondSubject(_) => {
                 "write `load.credential: service`: what one subject may see must not be shown to others"
             }
-            EntityError::UnknownInPath(_) => "the path may use the key's parameters only",
+            EntityError::UnknownInLoad { .. } => "path and query may use the key's parameters only",
+            EntityError::BulkWithSession => "write `credential: service`, or leave `bulk` out",
+            EntityError::BulkOfPairs => "leave it out: members are then loaded one by one",
+            EntityError::BulkWithoutIds => "write `{ids}` where the list of ids stands: `get: \"/users?ids={ids}\"`",
+            EntityError::BulkColumns { .. } => "name one column for each parameter, in the order of the key",
+            EntityError::BulkParam(_) => "write `= any({id})`, or join `unnest({a}, {b})` where there are several",
             EntityError::UnknownInTag(_) => "use the key's parameters, `{tenant}` or `{subject}`",
             EntityError::TagBeyondScope { .. } => "leave it out, or make it a parameter of the key",
             EntityError::TooManyTags | EntityError::TooManyAliases => "every fill writes all of them: keep fewer",

@@ -3,34 +3,98 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use crate::config::file::source::{Auth, Http, Service, ServiceHeader, Session, Source, Tls};
+use crate::config::file::source::{Auth, Http, Postgres, Service, ServiceHeader, Session, Source, Tls};
 use crate::config::form::{CookieName, CredentialHeader, Formed};
+use crate::config::value::Span;
 use crate::domain::entity::Name;
 use crate::fill;
 use crate::source::http::{Config, ServiceCredential, SessionStyle, SourceTls};
+use crate::source::{any, postgres};
 
 impl Context<'_> {
-    pub fn sources(&mut self, fill: Option<&fill::Config>) -> BTreeMap<Name, Config> {
+    pub fn sources(&mut self, fill: Option<&fill::Config>) -> BTreeMap<Name, any::Config> {
         let mut sources = BTreeMap::new();
         for text in self.names("sources") {
             let path = format!("sources.{text}");
             let name = self.name(&path, &text);
             let Some(source) = self.take::<Source>(&["sources", &text]) else { continue };
-            let config = self.http(&format!("{path}.http"), source.http, fill);
-            sources.extend(name.map(|name| (name, config)));
+            let Source { http, postgres, lag: _ } = source;
+            let config = match (http, postgres) {
+                (Some(http), None) => Some(any::Config::Http(self.http(&format!("{path}.http"), http, fill))),
+                (None, Some(postgres)) => {
+                    self.postgres(&format!("{path}.postgres"), postgres, fill).map(any::Config::Postgres)
+                }
+                (None, None) => {
+                    let hint =
+                        "describe it: `http: { origin: \"https://accounts.internal\" }`, or `postgres: { url: … }`";
+                    self.problem(&path, "it is not said how this source is reached", hint);
+                    None
+                }
+                (Some(_), Some(_)) => {
+                    let hint = "keep one, and give the other a name of its own";
+                    self.problem(&path, "a source is behind `http` or behind `postgres`, not both", hint);
+                    None
+                }
+            };
+            sources.extend(name.zip(config));
         }
         sources
+    }
+
+    fn postgres(&mut self, path: &str, given: Postgres, fill: Option<&fill::Config>) -> Option<postgres::Config> {
+        let Postgres { url, password, pool, statement_timeout, connect_timeout, max_bytes, tls } = given;
+        let at = |key: &str| format!("{path}.{key}");
+        self.within_claim(&at("statement_timeout"), "a query", statement_timeout, fill);
+        match postgres::check_url(url.0.expose()) {
+            Err(error) => {
+                let hint = "write `postgres://user@host:5432/name`, and the password under `password`";
+                self.problem(&at("url"), error, hint);
+                return None;
+            }
+            Ok(told) => {
+                if !told.has_password {
+                    self.harmless.insert(at("url"));
+                }
+                if told.is_in_the_clear && tls.is_none() {
+                    let hint = "write `sslmode=require`: without it, values and queries travel in the clear";
+                    self.warning(&at("url"), "Postgres is used without TLS", hint);
+                }
+            }
+        }
+        let tls = tls.map(|tls| self.source_tls(&at("tls"), tls));
+        let client = |tls: &SourceTls| match (&tls.client_certificate, &tls.client_key) {
+            (Some(certificate), key) => Some(postgres::ClientCertificate {
+                certificate: certificate.clone(),
+                // Where the file holds both.
+                key: key.clone().unwrap_or_else(|| certificate.clone()),
+            }),
+            (None, _) => None,
+        };
+        Some(postgres::Config {
+            url: self.secret(&at("url"), url.0),
+            password: password.map(|password| self.secret(&at("password"), password.0)),
+            pool,
+            statement_timeout: statement_timeout.0,
+            connect_timeout: connect_timeout.0,
+            max_bytes: max_bytes.usize(),
+            tls: tls.map(|tls| postgres::Tls { client: client(&tls), ca: tls.ca }),
+        })
+    }
+
+    /// What a fill waits for must end before its claim does.
+    fn within_claim(&mut self, at: &str, what: &str, timeout: Span, fill: Option<&fill::Config>) {
+        if let Some(fill) = fill.filter(|fill| timeout.0 >= fill.claim_life) {
+            let problem =
+                format!("{what} may take {timeout}, but the claim it fills under ends after {}", Span(fill.claim_life));
+            self.problem(at, problem, "make it shorter, or `fill.claim_life` longer");
+        }
     }
 
     fn http(&mut self, path: &str, http: Http, fill: Option<&fill::Config>) -> Config {
         let Http { origin: Formed(origin), timeout, connect_timeout, auth, concurrency, retries, max_bytes, tls } =
             http;
         let at = |key: &str| format!("{path}.{key}");
-        if let Some(fill) = fill.filter(|fill| timeout.0 >= fill.claim_life) {
-            let life = crate::config::value::Span(fill.claim_life);
-            let problem = format!("a call may take {timeout}, but the claim it fills under ends after {life}");
-            self.problem(&at("timeout"), problem, "make it shorter, or `fill.claim_life` longer");
-        }
+        self.within_claim(&at("timeout"), "a call", timeout, fill);
         let carries_credentials = auth.session.is_some() || auth.service.is_some();
         if carries_credentials && origin.is_in_the_clear() {
             let hint = "use https: whoever sees the network can take the credentials";

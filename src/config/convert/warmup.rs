@@ -4,26 +4,42 @@ use std::collections::BTreeMap;
 
 use super::Context;
 use super::entity::Entities;
-use crate::config::file::warmup::{InOrder, Lock, Missed, Plan as Written, Step as WrittenStep};
-use crate::config::form::Formed;
+use crate::config::file::warmup::{HttpList, InOrder, Lock, Missed, Plan as Written, QueryList, Step as WrittenStep};
+use crate::config::form::sql::SqlText;
 use crate::config::form::warmup::{CronText, LockKey, StartAfter};
+use crate::config::form::{Formed, PathTemplate};
 use crate::config::value::Span;
 use crate::config::{Listed, WarmUp};
 use crate::domain::entity::{Credential, Entity, Name};
 use crate::domain::key::Key;
 use crate::domain::listing::Parameters;
+use crate::domain::projection::paths::Place;
+use crate::domain::query::Query;
 use crate::domain::tag::Tag;
 use crate::domain::template::Params;
+use crate::source::{any, listing};
 use crate::warm::events::{MAX_PLANS, MAX_STEPS};
 use crate::warm::plan::{LeaseRules, Plan, Ready, Rules, Step, What, When};
 use crate::warm::schedule::{Schedule, Zone};
+
+/// What may stand in the path of a list.
+const PLACEHOLDERS: [&str; 4] = ["page", "offset", "limit", "cursor"];
+
+/// What steps refer to.
+struct Declared<'a> {
+    entities: &'a Entities,
+    sources: &'a Sources,
+}
+
+type Sources = BTreeMap<Name, any::Config>;
 
 /// A lease must outlive what is begun under it, its renewal and one failure of it.
 const LIVES: u32 = 5;
 
 impl Context<'_> {
-    pub(super) fn warmup(&mut self, group: Option<&Name>, entities: &Entities) -> Option<WarmUp> {
+    pub(super) fn warmup(&mut self, group: Option<&Name>, entities: &Entities, sources: &Sources) -> Option<WarmUp> {
         let names = self.names("warmup");
+        let declared = Declared { entities, sources };
         if names.len() > MAX_PLANS {
             self.problem("warmup", format!("{} plans are more than {MAX_PLANS}", names.len()), "put steps together");
         }
@@ -33,7 +49,7 @@ impl Context<'_> {
             let name = self.name(&path, &text);
             let Some(written) = self.take::<Written>(&["warmup", &text]) else { continue };
             let (Some(name), Some(group)) = (name, group) else { continue };
-            let plan = self.plan(&path, group, name, written, entities, &mut warmup.origins);
+            let plan = self.plan(&path, group, name, written, &declared, &mut warmup.origins);
             warmup.plans.extend(plan);
         }
         self.shared_locks(&warmup.plans);
@@ -46,7 +62,7 @@ impl Context<'_> {
         group: &Name,
         name: Name,
         written: Written,
-        entities: &Entities,
+        declared: &Declared<'_>,
         origins: &mut BTreeMap<(Name, Name), Listed>,
     ) -> Option<Plan> {
         let Written {
@@ -86,7 +102,7 @@ impl Context<'_> {
         for (text, step) in steps {
             let path = format!("{path}.steps.{text}");
             let Some(step_name) = self.name(&path, &text) else { continue };
-            let Some((step, listed)) = self.step(&path, step_name.clone(), step, entities) else { continue };
+            let Some((step, listed)) = self.step(&path, step_name.clone(), step, declared) else { continue };
             done.push(step);
             origins.extend(listed.map(|listed| ((name.clone(), step_name), listed)));
         }
@@ -132,11 +148,18 @@ impl Context<'_> {
         path: &str,
         name: Name,
         written: WrittenStep,
-        entities: &Entities,
+        declared: &Declared<'_>,
     ) -> Option<(Step, Option<Listed>)> {
-        let WrittenStep { connect, entity, members, tag, budget } = written;
+        let WrittenStep { connect, entity, members, query, list, file, tag, budget } = written;
         let budget = budget.0;
-        let ways = [("connect", !connect.is_empty()), ("members", !members.is_empty()), ("tag", tag.is_some())];
+        let ways = [
+            ("connect", !connect.is_empty()),
+            ("members", !members.is_empty()),
+            ("query", query.is_some()),
+            ("list", list.is_some()),
+            ("file", file.is_some()),
+            ("tag", tag.is_some()),
+        ];
         let given: Vec<&str> = ways.iter().filter(|(_, is_given)| *is_given).map(|(way, _)| *way).collect();
         let all = ways.map(|(way, _)| format!("`{way}`")).join(", ");
         let way = match given[..] {
@@ -164,13 +187,80 @@ impl Context<'_> {
         };
         let (name_of, step) = (Name::new(&entity)?, |entity| Step { name, budget, what: What::Fill { entity } });
         // A broken entity has its own problems.
-        let entity = entities.get(&name_of)?;
+        let entity = declared.entities.get(&name_of)?;
         self.loadable(&format!("{path}.entity"), entity);
-        let listed = match tag {
-            Some(text) => self.tag(&format!("{path}.tag"), entity, text),
-            None => Some(Listed::Named(self.members(&format!("{path}.members"), entity, &members))),
+        let at = format!("{path}.{way}");
+        let listed = match (query, list, file, tag) {
+            (Some(query), ..) => Listed::Listing(self.query_list(&at, query, declared)?),
+            (_, Some(list), ..) => Listed::Listing(self.http_list(&at, list, entity, declared)?),
+            (_, _, Some(path), _) => Listed::Listing(listing::Config::File { path, param: only_param(entity) }),
+            (_, _, _, Some(text)) => self.tag(&at, entity, text)?,
+            (None, None, None, None) => Listed::Listing(listing::Config::Members(self.members(&at, entity, &members))),
         };
-        Some((step(name_of), Some(listed?)))
+        Some((step(name_of), Some(listed)))
+    }
+
+    fn query_list(&mut self, path: &str, list: QueryList, declared: &Declared<'_>) -> Option<listing::Config> {
+        let QueryList { source, sql: Formed(SqlText(text)), page_by } = list;
+        let source =
+            self.source_of(path, &source, declared, "query", |kind| matches!(kind, any::Config::Postgres(_)))?;
+        match Query::parse(&text, &[]) {
+            Ok(query) if query.params().next().is_none() => Some(listing::Config::Query { source, query, page_by }),
+            Ok(_) => {
+                self.problem(&format!("{path}.sql"), "a list has no parameters", "write values into the query itself");
+                None
+            }
+            Err(error) => {
+                self.problem(&format!("{path}.sql"), error, "a list has no parameters: write values into the query");
+                None
+            }
+        }
+    }
+
+    fn http_list(
+        &mut self,
+        path: &str,
+        list: HttpList,
+        entity: &Entity,
+        declared: &Declared<'_>,
+    ) -> Option<listing::Config> {
+        let HttpList { source, get: Formed(PathTemplate(get)), items, params, next, first_page } = list;
+        let source = self.source_of(path, &source, declared, "list", |kind| matches!(kind, any::Config::Http(_)))?;
+        for param in get.params().filter(|param| !PLACEHOLDERS.contains(param)) {
+            let hint = "a page's place is told by `{page}`, `{offset}`, `{limit}` or `{cursor}`";
+            self.problem(&format!("{path}.get"), format!("`{{{param}}}` is none of them"), hint);
+        }
+        let (items, next) = (place(items), next.map(|Formed(next)| next));
+        if get.params().any(|param| param == "cursor") && next.is_none() {
+            let hint = "say where an answer holds it: `next: $.next`";
+            self.problem(&format!("{path}.next"), "`{cursor}` stands for what nobody reads", hint);
+        }
+        for param in params.keys().filter(|param| entity.key().params().all(|own| own != param.as_str())) {
+            let problem = format!("`{param}` is no parameter of the key of `{}`", entity.name());
+            self.problem(&format!("{path}.params.{param}"), problem, "name those that stand in its braces");
+        }
+        let at = |param: &str| params.get(param).map_or_else(|| field(param), |Formed(place)| Some(place.clone()));
+        let params = entity.key().params().filter_map(|param| Some((param.to_owned(), at(param)?))).collect();
+        let items = items?;
+        Some(listing::Config::Pages(listing::Pages { source, get, items, params, next, first_page }))
+    }
+
+    fn source_of(
+        &mut self,
+        path: &str,
+        text: &str,
+        declared: &Declared<'_>,
+        way: &str,
+        is_fit: impl Fn(&any::Config) -> bool,
+    ) -> Option<Name> {
+        let name = Name::new(text)?;
+        // A broken source has its own problems.
+        if is_fit(declared.sources.get(&name)?) {
+            return Some(name);
+        }
+        let hint = "`query` is for a source behind `postgres`, `list` for one behind `http`";
+        self.problem(&format!("{path}.source"), format!("`{name}` cannot be asked by `{way}`"), hint);
+        None
     }
 
     fn loadable(&mut self, path: &str, entity: &Entity) {
@@ -241,6 +331,21 @@ impl Context<'_> {
             }
         }
     }
+}
+
+/// The key's parameter, where it has one only.
+fn only_param(entity: &Entity) -> Option<String> {
+    let mut params = entity.key().params();
+    let first = params.next().map(str::to_owned);
+    first.filter(|_| params.next().is_none())
+}
+
+fn place(items: Option<Formed<Place>>) -> Option<Place> {
+    items.map_or_else(|| Place::parse("$").ok(), |Formed(items)| Some(items))
+}
+
+fn field(param: &str) -> Option<Place> {
+    Place::parse(&format!("$.{param}")).ok()
 }
 
 fn own((name, value): (&str, &str)) -> (String, String) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::form::sql::SqlText;
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
 use crate::domain::projection::paths::Place;
@@ -148,15 +149,54 @@ pub struct Load {
     /// One of `sources`.
     #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
     pub source: String,
-    /// The path below the source's origin: `/users/{id}`. It may use the key's parameters, which are always
-    /// percent-encoded here.
-    #[schemars(extend("x-hint" = "write the path below the source's origin: `get: \"/users/{id}\"`"))]
-    pub get: Formed<PathTemplate>,
+    /// For a source behind HTTP: the path below its origin, `/users/{id}`. It may use the key's parameters, which are
+    /// always percent-encoded here.
+    pub get: Option<Formed<PathTemplate>>,
+    /// For a source behind Postgres: the query for one member, `select … from users where id = {id}`. It may use the
+    /// key's parameters, which are always sent beside it; `$1` is the first of them.
+    pub query: Option<Formed<SqlText>>,
+    /// What of the query's answer is the member.
+    #[serde(default)]
+    pub rows: Rows,
+    /// How many members are loaded at once, for warm-ups. Left out: one by one.
+    pub bulk: Option<Bulk>,
     /// Where in the answer the value stands: `$.data`. The whole answer if left out.
     pub body: Option<String>,
     /// Whose credential goes with the call. If left out: the session where the source takes one and the entity is
     /// subject-scoped, else the service credential.
     pub credential: Option<Credential>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// Its one row, as an object. No row: there is no such member; two are an error.
+    #[default]
+    One,
+    /// All of its rows, as an array of objects, be it an empty one.
+    List,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bulk {
+    /// For a source behind HTTP: the path of a list, `/users?ids={ids}`. The ids stand there with commas between them.
+    pub get: Option<Formed<PathTemplate>>,
+    /// Where in the answer the list stands: `$.data`. The whole answer if left out. Each of its items is taken for what
+    /// would stand at `load.body` of the answer for that member alone.
+    pub items: Option<Formed<Place>>,
+    /// Where in an item its id stands. If left out, the field that is called as the key's parameter.
+    pub id: Option<Formed<Place>>,
+    /// For a source behind Postgres: the query for many members, in which each of the key's parameters stands for the
+    /// array of theirs: `select … from users where id = any({id})`.
+    pub query: Option<Formed<SqlText>>,
+    /// The columns that say whose a row is, one for each of the key's parameters, in their order. If left out, those of
+    /// the parameters' names.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// Members in one call. If left out, 500 for a query and 50 for a path, which must not become too long.
+    #[schemars(range(min = 2, max = 5000))]
+    pub most: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

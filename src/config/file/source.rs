@@ -12,12 +12,43 @@ use crate::config::value::{SecretText, Size, Span};
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// A source behind HTTP: one fixed origin, GET only, redirects are not followed.
-    #[schemars(extend("x-hint" = "describe it: `http: { origin: \"https://accounts.internal\" }`"))]
-    pub http: Http,
+    pub http: Option<Http>,
+    /// A source behind Postgres: queries in read-only sessions, every value a parameter.
+    pub postgres: Option<Postgres>,
     /// For how long after a change this source may still answer what was before it, as one that reads from replicas or
     /// caches by itself. For that long after an invalidation a value lives no longer than what remains of it.
     #[schemars(extend("x-least" = "10ms", "x-most" = "1h"))]
     pub lag: Option<Span>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// `postgres://user@host:5432/name`, best as `${DATABASE_URL}` where a password is in it. TLS is used, and the server
+    /// verified, unless it says `sslmode=disable` or the server is on this machine.
+    #[schemars(extend("x-hint" = "say where it is: `url: \"postgres://hydrant@db.internal:5432/shop\"`"))]
+    pub url: SecretText,
+    /// The password, best as `${file:/run/secrets/db}`: the file is read again when it changes. It stands before one in
+    /// the URL.
+    pub password: Option<SecretText>,
+    /// Connections, and so queries under way at once; what is beyond waits, then is shed.
+    #[serde(default = "pool")]
+    #[schemars(range(min = 1, max = 256))]
+    pub pool: usize,
+    /// How long the server works on one query before it gives it up. Shorter than `fill.claim_life`.
+    #[serde(default = "timeout")]
+    #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
+    pub statement_timeout: Span,
+    /// How long a connection may take, TLS and login included.
+    #[serde(default = "connect_timeout")]
+    #[schemars(extend("x-least" = "10ms", "x-most" = "1m"))]
+    pub connect_timeout: Span,
+    /// The largest answer about one member that is read.
+    #[serde(default = "max_bytes")]
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "64MiB"))]
+    pub max_bytes: Size,
+    /// TLS whatever the URL says, even if nothing more is said: `tls: {}`. The files are read at every connect.
+    pub tls: Option<Tls>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -114,6 +145,11 @@ fn connect_timeout() -> Span {
 
 fn concurrency() -> usize {
     64
+}
+
+/// A database has a hundred connections or so for everybody, and a pod is one of many.
+fn pool() -> usize {
+    8
 }
 
 fn retries() -> u32 {

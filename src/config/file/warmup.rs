@@ -1,15 +1,19 @@
 //! `warmup:` plans by name: what is filled without being asked for, when, and how carefully.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::form::Formed;
+use crate::config::form::sql::SqlText;
 use crate::config::form::warmup::{CronText, LockKey, StartAfter};
+use crate::config::form::{Formed, PathTemplate};
 use crate::config::value::{Percent, Span};
+use crate::domain::projection::paths::Place;
 use crate::warm::schedule::Zone;
 
 /// A map whose order is the file's.
@@ -80,12 +84,54 @@ pub struct Step {
     /// These members, best first: `7` where the key has one parameter, else `userId=7&provider=google`.
     #[serde(default)]
     pub members: Vec<String>,
+    /// Members that a query names.
+    pub query: Option<QueryList>,
+    /// Members that an HTTP source lists.
+    pub list: Option<HttpList>,
+    /// Members that stand in this file, one on each line: a JSON object of the key's parameters, or the id alone.
+    pub file: Option<PathBuf>,
     /// Members that were filled with this tag before.
     pub tag: Option<String>,
     /// What is not begun after this time is left out.
     #[serde(default = "budget")]
     #[schemars(extend("x-least" = "100ms", "x-most" = "24h"))]
     pub budget: Span,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryList {
+    /// A source behind Postgres.
+    #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
+    pub source: String,
+    /// The query, best first: each column that is called as a parameter of the key is that. Others are dropped.
+    #[schemars(extend("x-hint" = "`sql: \"select id from users order by last_login desc limit 1000\"`"))]
+    pub sql: Formed<SqlText>,
+    /// A column without doubles by which a large list is read in pages. Left out: in the query's own order, where each
+    /// page passes over those before it.
+    pub page_by: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpList {
+    /// A source behind HTTP.
+    #[schemars(extend("x-hint" = "name one of `sources`", "x-declared" = "sources"))]
+    pub source: String,
+    /// The path of a page: `/users?page={page}&size={limit}`. It may hold `{page}`, `{offset}`, `{limit}` and `{cursor}`.
+    #[schemars(extend("x-hint" = "`get: \"/users?page={page}&size={limit}\"`"))]
+    pub get: Formed<PathTemplate>,
+    /// Where in the answer the list stands. The whole answer if left out.
+    pub items: Option<Formed<Place>>,
+    /// Where in an item each parameter of the key stands. Left out: in the field that is called like it.
+    #[serde(default)]
+    pub params: BTreeMap<String, Formed<Place>>,
+    /// Where the answer says how to go on: a link to this origin, or what `{cursor}` stands for.
+    pub next: Option<Formed<Place>>,
+    /// What `{page}` is at first.
+    #[serde(default = "first_page")]
+    #[schemars(range(min = 0, max = 1))]
+    pub first_page: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -136,6 +182,10 @@ fn retries() -> u32 {
 
 fn stagger() -> Percent {
     Percent(10)
+}
+
+fn first_page() -> u64 {
+    1
 }
 
 fn longest_wait() -> Span {

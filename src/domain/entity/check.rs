@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::domain::entity::{AliasValue, Credential, Draft, Name, Scope};
+use crate::domain::entity::{AliasValue, Ask, Bulk, BulkAsk, Credential, Draft, IDS, Load, Name, Scope};
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::Template;
@@ -26,8 +26,18 @@ pub enum EntityError {
     TenantNotInKey,
     #[error("the source forwards the subject's session, which may fill subject-scoped entities only; this one is {0}")]
     SessionBeyondSubject(&'static str),
-    #[error("`{{{0}}}` is not a parameter of the key")]
-    UnknownInPath(String),
+    #[error("`{{{param}}}` is not a parameter of the key")]
+    UnknownInLoad { param: String, field: &'static str },
+    #[error("members that are loaded together cannot each have their session")]
+    BulkWithSession,
+    #[error("a list of ids can stand for keys of one parameter only, and this one has several")]
+    BulkOfPairs,
+    #[error("the path holds no `{{{IDS}}}`, or something else besides")]
+    BulkWithoutIds,
+    #[error("{given} columns tell whose a row is, but the key has {wanted} parameters")]
+    BulkColumns { given: usize, wanted: usize },
+    #[error("the key's parameters are what the query takes, each as an array, and `{{{0}}}` is in one of them only")]
+    BulkParam(String),
     #[error(
         "the tag uses `{{{0}}}`, which is neither a parameter of the key nor `tenant` or `subject`; a tag must be known before the fetch"
     )]
@@ -66,9 +76,14 @@ impl Draft {
             if load.credential == Credential::Session && self.scope != Scope::Subject {
                 problems.push(EntityError::SessionBeyondSubject(self.scope.as_str()));
             }
-            for param in load.path.params().filter(|p| !params.contains(p)) {
-                problems.push(EntityError::UnknownInPath(param.to_owned()));
+            for param in load.ask.params().into_iter().filter(|p| !params.contains(p)) {
+                let field = match load.ask {
+                    Ask::Get(_) => "load.get",
+                    Ask::Query { .. } => "load.query",
+                };
+                problems.push(EntityError::UnknownInLoad { param: param.to_owned(), field });
             }
+            problems.extend(load.bulk.as_ref().and_then(|bulk| self.problem_of_bulk(load, bulk, &params)));
         }
         if is_own(&self.key) {
             problems.push(EntityError::OwnPrefix);
@@ -83,6 +98,25 @@ impl Draft {
         problems.extend(self.problems_of_tags(&params));
         problems.extend(self.problems_of_aliases(&params));
         problems
+    }
+
+    /// Members that are loaded together have nobody's session, and are told apart by their ids.
+    fn problem_of_bulk(&self, load: &Load, bulk: &Bulk, params: &BTreeSet<&str>) -> Option<EntityError> {
+        if load.credential == Credential::Session {
+            return Some(EntityError::BulkWithSession);
+        }
+        match &bulk.ask {
+            BulkAsk::Get { .. } if params.len() > 1 => Some(EntityError::BulkOfPairs),
+            BulkAsk::Get { path, items: _, id: _ } if path.params().ne([IDS]) => Some(EntityError::BulkWithoutIds),
+            BulkAsk::Get { .. } => None,
+            BulkAsk::Query { columns, .. } if columns.len() != params.len() => {
+                Some(EntityError::BulkColumns { given: columns.len(), wanted: params.len() })
+            }
+            BulkAsk::Query { query, columns: _ } => {
+                let used: BTreeSet<&str> = query.params().collect();
+                used.symmetric_difference(params).next().map(|param| EntityError::BulkParam((*param).to_owned()))
+            }
+        }
     }
 
     fn problems_of_scope(&self, params: &BTreeSet<&str>) -> Vec<EntityError> {
@@ -156,7 +190,11 @@ impl EntityError {
         let part = match self {
             Self::BoundNowhere(_) | Self::SubjectNotInKey | Self::TenantNotInKey => "bind",
             Self::SessionBeyondSubject(_) => "scope",
-            Self::UnknownInPath(_) => "load.get",
+            Self::UnknownInLoad { param: _, field } => field,
+            Self::BulkWithSession | Self::BulkOfPairs => "load.bulk",
+            Self::BulkWithoutIds => "load.bulk.get",
+            Self::BulkColumns { .. } => "load.bulk.key",
+            Self::BulkParam(_) => "load.bulk.query",
             Self::UnknownInTag(_) | Self::TagBeyondScope { .. } | Self::TooManyTags => "tags",
             Self::AliasTwice(_) | Self::TooManyAliases => "aliases",
             Self::AliasWithoutId(alias) => return format!("aliases.{alias}.value"),

@@ -16,8 +16,9 @@ use crate::domain::entity::check::EntityError;
 use crate::domain::key::Key;
 use crate::domain::projection::Projection;
 use crate::domain::projection::paths::Place;
+use crate::domain::query::Query;
 use crate::domain::subject::{Fact, Subject};
-use crate::domain::template::{Ids, Params, Template};
+use crate::domain::template::{Ids, Params, RenderError, Template};
 use crate::domain::ttl::Ttl;
 
 /// The name of an entity, a source or an alias, as the configuration declares it.
@@ -120,11 +121,52 @@ pub enum Writers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
     pub source: Name,
-    pub path: Template,
+    pub ask: Ask,
+    /// How many members are loaded with one call, where the source can.
+    pub bulk: Option<Bulk>,
     /// Whether the source asks for the subject's own session rather than a service credential.
     pub credential: Credential,
     /// For how long after a change the source may still answer what was before it.
     pub lag: Option<Duration>,
+}
+
+/// What a source is asked for one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A path below the origin of an HTTP source.
+    Get(Template),
+    /// A query of a Postgres source; its parameters are the key's.
+    Query { query: Query, rows: Rows },
+}
+
+/// What of a query's answer is the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Its one row, as an object. Two are an error, none means that there is no such member.
+    One,
+    /// All of its rows, as an array of objects. No row is an empty array: a member always exists.
+    List,
+}
+
+/// What a source is asked for many members at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    pub ask: BulkAsk,
+    /// Members in one call, at most.
+    pub most: usize,
+}
+
+/// What stands for the ids in the path of a bulk load.
+pub const IDS: &str = "ids";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BulkAsk {
+    /// A path with `{ids}` in it: the ids, with commas between them. The answer holds a list of `items`, each of which
+    /// says at `id` whose it is.
+    Get { path: Template, items: Place, id: Place },
+    /// A query in which each parameter of the key stands for the array of all the members'. `columns` say whose a row
+    /// is: one for each parameter of the key, in their order.
+    Query { query: Query, columns: Vec<String> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,6 +380,38 @@ impl Draft {
     }
 }
 
+impl Load {
+    /// By one call for each member, with a credential of the sidecar's own or none.
+    pub const fn plain(source: Name, ask: Ask) -> Self {
+        Self { source, ask, bulk: None, credential: Credential::Service, lag: None }
+    }
+
+    /// Whether a member with these parameters can be asked for at all.
+    pub fn can_ask(&self, params: &Params) -> Result<(), RenderError> {
+        match &self.ask {
+            Ask::Get(path) => path.path(params).map(drop),
+            Ask::Query { query, rows: _ } => query.bind(params).map(drop),
+        }
+    }
+}
+
+impl Ask {
+    /// The path of one member, where the source is asked by path and the path can hold it.
+    pub fn path(&self, params: &Params) -> Option<String> {
+        match self {
+            Self::Get(path) => path.path(params).ok(),
+            Self::Query { .. } => None,
+        }
+    }
+
+    pub fn params(&self) -> Vec<&str> {
+        match self {
+            Self::Get(path) => path.params().collect(),
+            Self::Query { query, rows: _ } => query.params().collect(),
+        }
+    }
+}
+
 impl Scope {
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -392,7 +466,7 @@ mod tests {
 
     fn load(credential: Credential, path: &str) -> Option<Load> {
         let path = Template::parse(path).expect("a good template");
-        Some(Load { source: Name::new("api").expect("a good name"), path, credential, lag: None })
+        Some(Load { credential, ..Load::plain(Name::new("api").expect("a good name"), Ask::Get(path)) })
     }
 
     fn subject(user: &str, tenant: Option<&str>) -> Subject {

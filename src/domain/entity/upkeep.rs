@@ -116,7 +116,7 @@ mod tests {
     use crate::domain::catalog::Catalog;
     use crate::domain::declared_version::DeclaredVersion;
     use crate::domain::entity::sample::{alias, shared};
-    use crate::domain::entity::{Credential, Draft, Load, Name};
+    use crate::domain::entity::{Ask, Draft, Load, Name};
     use crate::domain::ttl::Ttl;
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -135,11 +135,10 @@ mod tests {
     fn a_mark_lives_as_long_as_somebody_may_ask_it() {
         let plain = || shared("x", "x:{id}");
         let version = Some(DeclaredVersion::Number(Place::field("rev")));
+        let path = Template::parse("/x").expect("a good template");
         let lagging = |lag| Load {
-            source: Name::new("api").expect("a good name"),
-            path: Template::parse("/x").expect("a good template"),
-            credential: Credential::Service,
             lag: Some(Duration::from_secs(lag)),
+            ..Load::plain(Name::new("api").expect("a good name"), Ask::Get(path.clone()))
         };
         assert_eq!(life(plain()), None, "nobody asks");
         assert_eq!(life(Draft { writers: Writers::Shared, ..plain() }), Some(SWEPT_WITHIN));

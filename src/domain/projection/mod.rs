@@ -124,6 +124,11 @@ impl Projection {
         }
     }
 
+    /// Where in an answer the value stands.
+    pub fn body(&self) -> &Place {
+        &self.body
+    }
+
     pub fn max_bytes(&self) -> usize {
         self.max_bytes
     }

@@ -1,7 +1,7 @@
 //! The rules of a plan, one by one, and what they make of people with habits.
 
 use crate::domain::entity::sample::shared;
-use crate::domain::entity::{Credential, Draft, Entity, Load};
+use crate::domain::entity::{Ask, Draft, Entity, Load};
 use crate::domain::template::{Params, Template};
 use crate::prehydrate::history::{self, History};
 
@@ -13,7 +13,7 @@ fn name(text: &str) -> Name {
 
 fn entity(text: &str, source: &str) -> Entity {
     let path = Template::parse("/things/{id}").expect("a path");
-    let load = Load { source: name(source), path, credential: Credential::Service, lag: None };
+    let load = Load::plain(name(source), Ask::Get(path));
     let draft = Draft {
         load: Some(load),
         scope: crate::domain::entity::Scope::Subject,

@@ -6,13 +6,12 @@
 //! used: a credential goes to the origin that was configured, and nowhere else.
 
 mod answer;
+mod bulk;
 mod client;
-mod gate;
 mod request;
 mod retry;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -20,13 +19,15 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::Instrument;
 
-use crate::domain::backoff::{Backoff, BackoffError};
-use crate::domain::breaker::{self, Admission, Breaker, Change};
+use crate::domain::breaker::Admission;
+use crate::domain::budget::Meter;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
-use crate::domain::source::{FetchAsk, FetchError, Fetched, Source};
-use crate::source::http::gate::Gate;
+use crate::domain::source::{FetchAsk, FetchError, FetchManyAsk, Fetched, Source};
+use crate::domain::trace::TraceContext;
+use crate::source::gate::Gate;
+use crate::source::health::{Blame, Health};
 use crate::source::http::request::Requests;
 use crate::source::http::retry::Budget;
 use crate::source::metrics::{Metrics, SourceMetrics};
@@ -90,10 +91,6 @@ pub enum BuildError {
     Client(String),
 }
 
-/// Failures one after the other that open a source's breaker: fewer would open it on the hiccup of one of its instances.
-const FAILURES: u32 = 5;
-/// How long an open breaker waits: 2, 4, 8 ... 60 s.
-const WAITS: Result<Backoff, BackoffError> = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
 /// A caller that waits less than this says nothing of the source when it runs out of time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -107,10 +104,16 @@ pub struct HttpSource {
     retries: u32,
     gate: Gate,
     budget: Budget,
-    /// Held for the few instructions of one decision.
-    breaker: Mutex<Breaker>,
+    health: Health,
     random: Random,
     metrics: SourceMetrics,
+}
+
+/// How long a call may take and how much its answer may hold.
+struct Bounds<'a> {
+    deadline: Instant,
+    max_bytes: usize,
+    meter: &'a Meter,
 }
 
 /// A try that gave nothing, and how far it came.
@@ -154,7 +157,7 @@ impl HttpSource {
         }
         let origin = request::parse_origin(&config.origin)?;
         let client = client::build(&config, &origin)?;
-        let waits = WAITS.map_err(|error| BuildError::Client(error.to_string()))?;
+        let metrics = metrics.of(&name);
         Ok(Self {
             client,
             requests: Requests::new(origin, config.session, config.service)?,
@@ -163,31 +166,36 @@ impl HttpSource {
             retries: config.retries,
             gate: Gate::new(config.concurrency),
             budget: Budget::full(),
-            breaker: Mutex::new(Breaker::new(breaker::Config { failures: FAILURES, waits })),
+            health: Health::new(name.clone(), random.clone(), metrics.clone()),
             random,
-            metrics: metrics.of(&name),
+            metrics,
             name,
         })
     }
 
-    async fn call(&self, ask: &FetchAsk<'_>) -> Result<Fetched, FetchError> {
-        let request = self.requests.of(ask)?;
-        let _turn = self.gate.turn(ask.deadline).await?;
+    /// A page of a list, or members in bulk: by path, with the sidecar's own credential or none.
+    async fn list(&self, path: &str, trace: TraceContext, bounds: &Bounds<'_>) -> Result<Fetched, FetchError> {
+        let request = self.requests.own(path, trace)?;
+        self.call(request, bounds).await
+    }
+
+    async fn call(&self, request: reqwest::Request, bounds: &Bounds<'_>) -> Result<Fetched, FetchError> {
+        let _turn = self.gate.turn(bounds.deadline).await?;
         self.budget.call_started();
         let mut last = FetchError::Shed;
         for attempt in 0.. {
-            let admission = self.admit();
+            let admission = self.health.admit();
             if let Admission::No { .. } = admission {
                 break;
             }
-            let failed = match self.attempt(request.try_clone(), ask).await {
+            let failed = match self.attempt(request.try_clone(), bounds).await {
                 Ok(fetched) => return Ok(fetched),
                 Err(failed) => failed,
             };
             last = failed.error;
             let wait = retry::wait(attempt, self.random.unit());
             let worth_it = failed.may_be_retried() && attempt < self.retries && admission == Admission::Yes;
-            if !worth_it || Instant::now() + wait >= ask.deadline || !self.budget.take() {
+            if !worth_it || Instant::now() + wait >= bounds.deadline || !self.budget.take() {
                 break;
             }
             self.metrics.call_retried();
@@ -197,9 +205,9 @@ impl HttpSource {
     }
 
     /// One request and its answer, and what it tells the breaker.
-    async fn attempt(&self, request: Option<reqwest::Request>, ask: &FetchAsk<'_>) -> Result<Fetched, Failed> {
+    async fn attempt(&self, request: Option<reqwest::Request>, bounds: &Bounds<'_>) -> Result<Fetched, Failed> {
         let started = Instant::now();
-        let until = ask.deadline.min(started + self.timeout);
+        let until = bounds.deadline.min(started + self.timeout);
         let is_patient = until.duration_since(started) >= self.timeout.min(PATIENCE);
         let late =
             |stage| Failed { error: FetchError::Timeout, stage: if is_patient { stage } else { Stage::Impatient } };
@@ -209,46 +217,15 @@ impl HttpSource {
             Err(_) => Err(late(Stage::BeforeHeaders)),
             Ok(Err(error)) => Err(Failed { error: answer::transport_error(&error), stage: Stage::BeforeHeaders }),
             Ok(Ok(response)) => {
-                let limit = self.max_bytes.min(ask.max_bytes);
-                match timeout_at(until, answer::read(response, limit, ask.meter)).await {
+                let limit = self.max_bytes.min(bounds.max_bytes);
+                match timeout_at(until, answer::read(response, limit, bounds.meter)).await {
                     Ok(read) => read.map_err(|error| Failed { error, stage: Stage::Answered }),
                     Err(_) => Err(late(Stage::Answered)),
                 }
             }
         };
-        self.learn(started, result.as_ref().err());
+        self.health.learn(started, result.as_ref().err().map_or(Blame::None, Failed::blame));
         result
-    }
-
-    fn admit(&self) -> Admission {
-        self.with_breaker(|breaker| breaker.admit(Instant::now()))
-    }
-
-    fn learn(&self, started: Instant, failed: Option<&Failed>) {
-        let change = match failed.map(Failed::blame) {
-            None | Some(Blame::None) => self.with_breaker(|breaker| breaker.succeeded(started)),
-            Some(Blame::Source) => {
-                let unit = self.random.unit();
-                self.with_breaker(|breaker| breaker.failed(started, Instant::now(), unit))
-            }
-            Some(Blame::Ours) => Change::None,
-        };
-        match change {
-            Change::None => {}
-            Change::Opened { wait } => {
-                self.metrics.breaker_opened();
-                tracing::warn!(source = %self.name, ?wait, "the source keeps failing and is left alone for a while");
-            }
-            Change::Closed => {
-                self.metrics.breaker_closed();
-                tracing::info!(source = %self.name, "the source answers again");
-            }
-        }
-    }
-
-    fn with_breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
-        // A breaker has no half-made state that a panic could leave behind.
-        act(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -257,22 +234,24 @@ impl Source for HttpSource {
         let span = tracing::info_span!("source_call", source = %self.name, entity = %ask.member.entity.name());
         async move {
             let call = self.metrics.call_started();
-            let result = self.call(&ask).await;
+            let result = match self.requests.of(&ask) {
+                Ok(request) => {
+                    let FetchAsk { deadline, max_bytes, meter, .. } = ask;
+                    self.call(request, &Bounds { deadline, max_bytes, meter }).await
+                }
+                Err(error) => Err(error),
+            };
             call.finished(&result);
             result
         }
         .instrument(span)
         .boxed()
     }
-}
 
-/// Whose failure it was, for the breaker.
-enum Blame {
-    Source,
-    /// The source did what it should: it answered.
-    None,
-    /// It says nothing of the source.
-    Ours,
+    fn fetch_many<'a>(&'a self, ask: FetchManyAsk<'a>) -> BoxFuture<'a, Vec<Result<Fetched, FetchError>>> {
+        let span = tracing::info_span!("source_call", source = %self.name, members = ask.members.len());
+        self.fetch_listed(ask).instrument(span).boxed()
+    }
 }
 
 impl Failed {
@@ -290,7 +269,7 @@ impl Failed {
             FetchError::Timeout | FetchError::Unreachable | FetchError::Broken | FetchError::Status(500..) => {
                 Blame::Source
             }
-            FetchError::Shed | FetchError::NoSession => Blame::Ours,
+            FetchError::Shed | FetchError::NoSession | FetchError::Refused | FetchError::Ambiguous => Blame::Ours,
             FetchError::Denied | FetchError::Status(_) | FetchError::TooLarge | FetchError::Redirect => Blame::None,
         }
     }

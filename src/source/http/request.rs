@@ -9,6 +9,7 @@ use reqwest::{Method, Request, Url};
 use crate::domain::entity::{Credential, Load};
 use crate::domain::secret::SecretCell;
 use crate::domain::source::{FetchAsk, FetchError};
+use crate::domain::trace::TraceContext;
 use crate::source::http::{BuildError, ServiceCredential, SessionStyle};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -81,21 +82,40 @@ impl Requests {
     pub fn of(&self, ask: &FetchAsk<'_>) -> Result<Request, FetchError> {
         // A member without a load, or without an address below the origin, is nowhere to be reached.
         let load = ask.member.entity.load().ok_or(FetchError::Unreachable)?;
-        let path = load.path.path(&ask.member.params).map_err(|_| FetchError::Unreachable)?;
-        let mut request = Request::new(Method::GET, self.url(&path).ok_or(FetchError::Unreachable)?);
-        let credential = self.credential(load, ask)?;
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Ok(trace) = HeaderValue::try_from(ask.trace.to_string()) {
-            headers.insert(TRACEPARENT, trace);
-        }
-        if let Some((name, mut value)) = credential {
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(request)
+        let path = load.ask.path(&ask.member.params).ok_or(FetchError::Unreachable)?;
+        let url = self.url(&path).ok_or(FetchError::Unreachable)?;
+        Ok(request(url, ask.trace, self.credential(load, ask)?))
     }
 
+    /// Of nobody in particular: never with a session.
+    pub fn own(&self, path: &str, trace: TraceContext) -> Result<Request, FetchError> {
+        let url = self.url(path).ok_or(FetchError::Unreachable)?;
+        Ok(request(url, trace, self.service_credential()?))
+    }
+
+    /// The path of a link that leads to this origin, whether it names the origin or not.
+    pub fn path_of_link(&self, link: &str) -> Option<String> {
+        let origin = self.origin.as_str().trim_end_matches('/');
+        let path = link.strip_prefix(origin).unwrap_or(link);
+        self.url(path).map(|_| path.to_owned())
+    }
+}
+
+fn request(url: Url, trace: TraceContext, credential: Option<(HeaderName, HeaderValue)>) -> Request {
+    let mut request = Request::new(Method::GET, url);
+    let headers = request.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    if let Ok(trace) = HeaderValue::try_from(trace.to_string()) {
+        headers.insert(TRACEPARENT, trace);
+    }
+    if let Some((name, mut value)) = credential {
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    request
+}
+
+impl Requests {
     /// None where the path would lead elsewhere than it says: to another origin, or up through `..`.
     fn url(&self, path: &str) -> Option<Url> {
         if !path.starts_with('/') {
@@ -115,10 +135,14 @@ impl Requests {
                 };
                 style.carry(session.expose()).map(Some).ok_or(FetchError::NoSession)
             }
-            Credential::Service => match &self.service {
-                None => Ok(None),
-                Some(service) => service.carry().map(Some).ok_or(FetchError::Denied),
-            },
+            Credential::Service => self.service_credential(),
+        }
+    }
+
+    fn service_credential(&self) -> Result<Option<(HeaderName, HeaderValue)>, FetchError> {
+        match &self.service {
+            None => Ok(None),
+            Some(service) => service.carry().map(Some).ok_or(FetchError::Denied),
         }
     }
 }

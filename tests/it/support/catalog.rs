@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::entity::{Ask, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::template::{Ids, Template};
 use hydrant::domain::ttl::Ttl;
@@ -25,12 +25,10 @@ pub fn draft(entity: &str) -> Draft {
         scope: Scope::Shared,
         class: Class::Reference,
         bind: BTreeMap::new(),
-        load: Some(Load {
-            source: name("backend"),
-            path: Template::parse(&format!("/{entity}/{{id}}")).expect("a good template"),
-            credential: Credential::Service,
-            lag: None,
-        }),
+        load: Some(Load::plain(
+            name("backend"),
+            Ask::Get(Template::parse(&format!("/{entity}/{{id}}")).expect("a good template")),
+        )),
         ttl: Ttl::new(Duration::from_secs(60), 0, 0, None).expect("a good ttl"),
         projection: Projection::new(spec).expect("a good projection"),
         owner: None,

@@ -60,7 +60,7 @@ impl Source for StubSource {
     fn fetch<'a>(&'a self, ask: FetchAsk<'a>) -> BoxFuture<'a, Result<Fetched, FetchError>> {
         async move {
             let load = ask.member.entity.load().expect("a loaded entity");
-            let path = load.path.path(&ask.member.params).expect("renders");
+            let path = load.ask.path(&ask.member.params).expect("renders");
             // A defect of our own somewhere in a fill.
             assert!(!path.ends_with("/panic"), "as the test asked");
             let session = ask.session.map(|s| s.expose().to_owned());
