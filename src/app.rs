@@ -30,6 +30,7 @@ use crate::domain::lease::Leases;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
+use crate::domain::shards::Shards;
 use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
@@ -91,7 +92,7 @@ impl App {
         tracing::info!(version = VERSION, group = %group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let Stores { store, removal, journal, habits, leases } = stores(store, &tasks, &random, &mut registry)?;
+        let Stores { store, removal, journal, habits, leases, shards } = stores(store, &tasks, &random, &mut registry)?;
         let metrics = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
@@ -108,6 +109,7 @@ impl App {
         let adopt = telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt);
         let tools = warm_up::Tools {
             leases,
+            shards,
             filler: filler.clone(),
             live: settings.clone(),
             tasks: tasks.clone(),
@@ -216,6 +218,7 @@ struct Stores {
     journal: Arc<dyn Journal>,
     habits: Arc<dyn Habits>,
     leases: Arc<dyn Leases>,
+    shards: Option<Arc<dyn Shards>>,
 }
 
 fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
@@ -224,12 +227,26 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
             let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone())?);
-            Stores { removal: store.clone(), habits: store.clone(), leases: store.clone(), store, journal }
+            Stores {
+                removal: store.clone(),
+                habits: store.clone(),
+                leases: store.clone(),
+                shards: Some(store.clone()),
+                store,
+                journal,
+            }
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
             let (journal, habits) = (Arc::new(MemoryJournal::default()), Arc::new(MemoryHabits::default()));
-            Stores { removal: store.clone(), store, journal, habits, leases: Arc::new(MemoryLeases::default()) }
+            Stores {
+                removal: store.clone(),
+                store,
+                journal,
+                habits,
+                leases: Arc::new(MemoryLeases::default()),
+                shards: None,
+            }
         }
     })
 }

@@ -78,21 +78,21 @@ enum Bar {
 
 /// How one plan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Result {
+enum End {
     Well,
     Partly,
     No,
     Skipped,
 }
 
-fn result(what: &What) -> Option<Result> {
+fn result(what: &What) -> Option<End> {
     match what {
         What::Finished { result, .. } => Some(match result.as_str() {
-            "SUCCESS" => Result::Well,
-            "PARTIAL" => Result::Partly,
-            _ => Result::No,
+            "SUCCESS" => End::Well,
+            "PARTIAL" => End::Partly,
+            _ => End::No,
         }),
-        What::Skipped { .. } => Some(Result::Skipped),
+        What::Skipped { .. } => Some(End::Skipped),
         What::Started { .. }
         | What::StepStarted { .. }
         | What::Progress { .. }
@@ -103,12 +103,12 @@ fn result(what: &What) -> Option<Result> {
 }
 
 /// All well, none at all, or something between. A plan that another runs is busy, not failed.
-fn exit(ends: &[Result]) -> Exit {
-    let all = |end: Result| !ends.is_empty() && ends.iter().all(|other| *other == end);
+fn exit(ends: &[End]) -> Exit {
+    let all = |end: End| !ends.is_empty() && ends.iter().all(|other| *other == end);
     match () {
-        () if all(Result::Well) => Exit::Ok,
-        () if all(Result::Skipped) => Exit::Busy,
-        () if ends.iter().all(|end| matches!(end, Result::No | Result::Skipped)) => Exit::No,
+        () if all(End::Well) => Exit::Ok,
+        () if all(End::Skipped) => Exit::Busy,
+        () if ends.iter().all(|end| matches!(end, End::No | End::Skipped)) => Exit::No,
         () => Exit::Partial,
     }
 }
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn the_exit_code_tells_how_the_plans_ended() {
-        use Result::{No, Partly, Skipped, Well};
-        let cases: [(&[Result], Exit); 7] = [
+        use End::{No, Partly, Skipped, Well};
+        let cases: [(&[End], Exit); 7] = [
             (&[Well, Well], Exit::Ok),
             (&[Well, Partly], Exit::Partial),
             (&[Well, No], Exit::Partial),

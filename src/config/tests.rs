@@ -7,6 +7,7 @@ use super::*;
 mod environment;
 mod identity;
 mod refusals;
+mod warmup;
 
 /// Compares with a file of the repository; `BLESS=1` writes it instead.
 fn compare(file: &str, text: &str) {

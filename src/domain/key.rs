@@ -39,6 +39,10 @@ pub enum Sibling {
     Lease,
     /// How far the lease's work has come.
     Progress,
+    /// The lease's work, cut up for many.
+    Shards,
+    /// What of it was done.
+    Results,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +51,7 @@ pub enum KeyError {
     Empty,
     #[error("a key of {0} bytes is over the limit of {MAX_KEY_BYTES}")]
     TooLong(usize),
-    #[error("the key looks like one of Hydrant's own (`{{…}}:g`, `:x`, `:t`, `:m`, `:l`, `:p`)")]
+    #[error("the key looks like one of Hydrant's own (`{{…}}:g`, `:x`, `:t`, `:m`, `:l`, `:p`, `:s`, `:r`)")]
     LooksLikeOurs,
 }
 
@@ -123,6 +127,8 @@ impl Sibling {
             Self::Provenance => b'm',
             Self::Lease => b'l',
             Self::Progress => b'p',
+            Self::Shards => b's',
+            Self::Results => b'r',
         }
     }
 
@@ -134,6 +140,8 @@ impl Sibling {
             b'm' => Some(Self::Provenance),
             b'l' => Some(Self::Lease),
             b'p' => Some(Self::Progress),
+            b's' => Some(Self::Shards),
+            b'r' => Some(Self::Results),
             _ => None,
         }
     }

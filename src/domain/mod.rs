@@ -31,6 +31,7 @@ pub mod query;
 pub mod random;
 pub mod removal;
 pub mod secret;
+pub mod shards;
 pub mod shown;
 pub mod source;
 pub mod store;

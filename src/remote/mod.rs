@@ -46,6 +46,7 @@ pub mod request;
 pub mod rights;
 pub mod route;
 pub mod scan;
+pub mod shards;
 pub mod store;
 pub mod topology;
 pub mod upheaval;

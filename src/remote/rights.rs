@@ -5,7 +5,7 @@
 //! (tests/it/acl.rs) fails.
 
 /// On every server.
-pub const COMMANDS: [&str; 35] = [
+pub const COMMANDS: [&str; 42] = [
     "asking",
     "cluster|keyslot",
     "cluster|slots",
@@ -15,6 +15,8 @@ pub const COMMANDS: [&str; 35] = [
     "get",
     "hdel",
     "hget",
+    "hgetall",
+    "hincrby",
     "hscan",
     "hset",
     "info",
@@ -28,10 +30,15 @@ pub const COMMANDS: [&str; 35] = [
     "set",
     "time",
     "wait",
+    "xack",
     "xadd",
+    "xautoclaim",
+    "xclaim",
     "xdel",
+    "xgroup|create",
     "xlen",
     "xrange",
+    "xreadgroup",
     "zadd",
     "zcard",
     "zcount",

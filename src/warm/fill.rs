@@ -17,25 +17,36 @@ use crate::domain::entity::{Entity, Member, Name};
 use crate::domain::listing::{Cursor, Listing, Page, PageAsk, Parameters};
 use crate::domain::outcome::{Outcome as Filled, Resource};
 use crate::domain::pace::{Answer, Pace};
-use crate::domain::store::ClaimMode;
+use crate::domain::store::{ClaimMode, StoreError};
+use crate::domain::trace::TraceContext;
 use crate::fill::Job;
 use crate::fill::settings::Settings;
 use crate::warm::checkpoint::Checkpoint;
-use crate::warm::plan::Step;
+use crate::warm::plan::{Plan, Step};
 use crate::warm::request::Ended;
 use crate::warm::step::{Course, Outcome, Shared, wait};
 use crate::warm::tally::Verdict;
+use crate::warm::tenure::Tenure;
+use crate::warm::{Inner, wide};
 
 /// Members of one page: what may be looked at again after a run was cut off.
 const PAGE: usize = 256;
 /// A page holds hundreds of rows, so it may take so many times as long as one fill.
 const PAGE_TIME: u32 = 5;
 
+/// By whose leave, and by which rules, members are filled.
+#[derive(Clone, Copy)]
+pub(super) struct Crew<'a> {
+    pub warm: &'a Inner,
+    pub plan: &'a Plan,
+    pub trace: TraceContext,
+    /// None for a shard: whoever holds the lease has handed it out, and it is the one batch.
+    pub tenure: Option<&'a Tenure>,
+}
+
 pub(super) struct Filling<'a> {
-    course: &'a Course<'a>,
-    at: usize,
-    step: &'a Step,
-    tally: Shared,
+    crew: Crew<'a>,
+    pub tally: Shared,
     settings: Arc<Settings>,
     pace: Pace,
     /// Nothing is begun before this.
@@ -52,24 +63,23 @@ pub(super) struct Filling<'a> {
 }
 
 /// Why a step ends before its listing does.
-enum Stop {
+pub(super) enum Stop {
     Listing(String),
+    Store(StoreError),
     OutOfTime,
     Stopping,
 }
 
 impl<'a> Filling<'a> {
-    pub fn new(course: &'a Course<'a>, at: usize, step: &'a Step, tally: Shared) -> Self {
+    pub fn new(crew: Crew<'a>, budget: Duration, tally: Shared) -> Self {
         let now = Instant::now();
         Self {
-            course,
-            at,
-            step,
+            crew,
             tally,
-            settings: course.warm.tools.live.get(),
-            pace: Pace::new(course.plan.rules.parallel),
+            settings: crew.warm.tools.live.get(),
+            pace: Pace::new(crew.plan.rules.parallel),
             paused_until: now,
-            until: now + step.budget,
+            until: now + budget,
             again: Vec::new(),
             attempts: 1,
             why: None,
@@ -77,38 +87,74 @@ impl<'a> Filling<'a> {
         }
     }
 
-    pub async fn run(mut self, entity: &Name, cursor: Option<Cursor>) -> Outcome {
-        let entity = self.settings.catalog.entity(entity.as_str()).cloned();
-        let listing = self.course.plans.listing(&self.course.plan.name, &self.step.name);
-        let (Some(entity), Some(listing)) = (entity, listing) else {
+    /// One page by itself.
+    pub async fn page_alone(&mut self, entity: &str, named: Vec<Parameters>) {
+        let Some(entity) = self.declared(entity) else {
+            self.tally.lock().failed(named.len() as u64, Instant::now());
+            return;
+        };
+        let members = self.members(&entity, named);
+        // Why it ends early stands in the counts.
+        if self.fill(members).await.is_ok() {
+            let _ = self.try_again().await;
+        }
+        let lost = std::mem::take(&mut self.again);
+        self.tally.lock().failed(lost.len() as u64, Instant::now());
+    }
+
+    /// A step of a course, page after page.
+    pub async fn run(
+        mut self,
+        course: &Course<'_>,
+        at: usize,
+        step: &Step,
+        entity: &Name,
+        cursor: Option<Cursor>,
+    ) -> Outcome {
+        let listing = course.plans.listing(&course.plan.name, &step.name);
+        let (Some(entity), Some(listing)) = (self.declared(entity.as_str()), listing) else {
             let message = "what it fills is not declared any more".to_owned();
             return Outcome { ended: Ended::Failed, attempts: 1, message };
         };
-        self.together = entity.load().and_then(|load| load.bulk.as_ref()).map_or(1, |bulk| bulk.most.clamp(1, PAGE));
-        let stopped = self.pages(&entity, &*listing, cursor).await.err();
+        let stopped = match &self.crew.warm.tools.shards {
+            Some(shards) if self.crew.plan.rules.is_shared => {
+                let place = (at, step, entity.name());
+                wide::spread(&mut self, course, &**shards, place, &*listing, cursor).await.err()
+            }
+            _ => self.pages(course, at, &entity, &*listing, cursor).await.err(),
+        };
         let lost = self.again.len() as u64;
         let mut tally = self.tally.lock();
         tally.failed(lost, Instant::now());
         let message = match (&stopped, self.why) {
             (Some(Stop::Listing(why)), _) => format!("the listing: {why}"),
+            (Some(Stop::Store(why)), _) => format!("the store: {why}"),
             (Some(Stop::OutOfTime), _) => "its time was over before it was done".to_owned(),
             (Some(Stop::Stopping), _) => "this sidecar is ending".to_owned(),
             (None, Some(why)) if tally.counts().failed > 0 => why,
+            (None, None) if tally.counts().failed > 0 => "some could not be filled; their sidecars know why".to_owned(),
             (None, _) => String::new(),
         };
         Outcome { ended: tally.ended(stopped.is_none()), attempts: self.attempts, message }
     }
 
-    async fn pages(&mut self, entity: &Arc<Entity>, listing: &dyn Listing, after: Option<Cursor>) -> Result<(), Stop> {
+    fn declared(&mut self, entity: &str) -> Option<Arc<Entity>> {
+        let entity = self.settings.catalog.entity(entity).cloned()?;
+        self.together = entity.load().and_then(|load| load.bulk.as_ref()).map_or(1, |bulk| bulk.most.clamp(1, PAGE));
+        Some(entity)
+    }
+
+    async fn pages(
+        &mut self,
+        course: &Course<'_>,
+        at: usize,
+        entity: &Arc<Entity>,
+        listing: &dyn Listing,
+        after: Option<Cursor>,
+    ) -> Result<(), Stop> {
         let mut after = after;
         loop {
             let page = self.page(listing, after.as_ref()).await?;
-            let (total, is_known) = (page.total.unwrap_or_default(), page.total.is_some());
-            match (is_known, after.is_none()) {
-                (true, true) => self.tally.lock().expect(total),
-                (true, false) => {}
-                (false, _) => self.tally.lock().expect_more(page.members.len() as u64),
-            }
             let members = self.members(entity, page.members);
             let count = members.len();
             let before = self.again.len();
@@ -121,30 +167,38 @@ impl<'a> Filling<'a> {
             if after.as_ref() == Some(&next) {
                 return Err(Stop::Listing("it does not move on".to_owned()));
             }
-            self.course.note(Checkpoint::of(self.course.plan, self.at, Some(&next))).await;
+            course.note(Checkpoint::of(course.plan, at, Some(&next))).await;
             after = Some(next);
         }
         self.try_again().await
     }
 
     /// The next page, after as many tries as the plan allows.
-    async fn page(&mut self, listing: &dyn Listing, after: Option<&Cursor>) -> Result<Page, Stop> {
-        let (rules, mut attempt) = (&self.course.plan.rules, 1);
+    pub async fn page(&mut self, listing: &dyn Listing, after: Option<&Cursor>) -> Result<Page, Stop> {
+        let (rules, mut attempt) = (&self.crew.plan.rules, 1);
         loop {
-            self.course.tenure.pass(rules.timeout).await;
+            self.pass().await;
             self.check()?;
             let deadline = self.until.min(Instant::now() + rules.timeout * PAGE_TIME);
-            let trace = self.course.trace.child(&self.course.warm.tools.random);
+            let trace = self.crew.trace.child(&self.crew.warm.tools.random);
             let ask = PageAsk { after, limit: PAGE, trace, deadline };
             let error = match timeout_at(deadline, listing.page(ask)).await {
-                Ok(Ok(page)) => return Ok(page),
+                Ok(Ok(page)) => {
+                    let mut tally = self.tally.lock();
+                    match page.total {
+                        Some(total) if after.is_none() => tally.expect(total),
+                        Some(_) => {}
+                        None => tally.expect_more(page.members.len() as u64),
+                    }
+                    return Ok(page);
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(_elapsed) => "no answer in time".to_owned(),
             };
             if attempt > rules.retries {
                 return Err(Stop::Listing(error));
             }
-            sleep(wait(attempt, &self.course.warm.tools.random)).await;
+            sleep(wait(attempt, &self.crew.warm.tools.random)).await;
             attempt += 1;
             self.attempts = self.attempts.max(attempt);
         }
@@ -169,11 +223,11 @@ impl<'a> Filling<'a> {
 
     /// What has failed so far, once more, and again while the plan allows. What is left then has failed for good.
     async fn try_again(&mut self) -> Result<(), Stop> {
-        for attempt in 1..=self.course.plan.rules.retries {
+        for attempt in 1..=self.crew.plan.rules.retries {
             if self.again.is_empty() {
                 return Ok(());
             }
-            sleep(wait(attempt, &self.course.warm.tools.random)).await;
+            sleep(wait(attempt, &self.crew.warm.tools.random)).await;
             self.attempts = self.attempts.max(attempt + 1);
             let members = std::mem::take(&mut self.again);
             self.fill(members).await?;
@@ -191,7 +245,7 @@ impl<'a> Filling<'a> {
         loop {
             while stopped.is_none() && under_way.len() < self.pace.limit() && waiting.len() > 0 {
                 sleep_until(self.paused_until).await;
-                self.course.tenure.pass(self.course.plan.rules.timeout).await;
+                self.pass().await;
                 match self.check() {
                     Ok(()) => under_way.push(self.begin(waiting.by_ref().take(self.together).collect())),
                     Err(stop) => stopped = Some(stop),
@@ -209,8 +263,8 @@ impl<'a> Filling<'a> {
     /// Fills that have begun run to their end, also when the run is cut off: they are the one batch that may overlap.
     fn begin(&self, members: Vec<Member>) -> impl Future<Output = (Vec<Member>, Option<Vec<Resource>>)> + use<> {
         let now = Instant::now();
-        let (tools, rules) = (&self.course.warm.tools, &self.course.plan.rules);
-        let trace = self.course.trace.child(&tools.random);
+        let (tools, rules) = (&self.crew.warm.tools, &self.crew.plan.rules);
+        let trace = self.crew.trace.child(&tools.random);
         let job = |member: &Member| Job {
             settings: self.settings.clone(),
             member: member.clone(),
@@ -238,7 +292,7 @@ impl<'a> Filling<'a> {
         };
         if let Some(answer) = answer(&resources) {
             self.paused_until = self.paused_until.max(now + self.pace.learn(answer));
-            self.course.warm.tools.metrics.pace_is(&self.course.plan.name, self.pace.limit());
+            self.crew.warm.tools.metrics.pace_is(&self.crew.plan.name, self.pace.limit());
         }
         for (member, resource) in members.into_iter().zip(resources) {
             self.settle(member, &resource, now);
@@ -262,8 +316,14 @@ impl<'a> Filling<'a> {
         self.why.get_or_insert_with(|| why.to_owned());
     }
 
-    fn check(&self) -> Result<(), Stop> {
-        if self.course.warm.tools.tasks.stopping().is_cancelled() {
+    async fn pass(&self) {
+        if let Some(tenure) = self.crew.tenure {
+            tenure.pass(self.crew.plan.rules.timeout).await;
+        }
+    }
+
+    pub fn check(&self) -> Result<(), Stop> {
+        if self.crew.warm.tools.tasks.stopping().is_cancelled() {
             return Err(Stop::Stopping);
         }
         if Instant::now() >= self.until { Err(Stop::OutOfTime) } else { Ok(()) }

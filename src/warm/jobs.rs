@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn an_id_is_no_longer_than_the_contract_allows() {
-        let plan = Name::new("p".repeat(64)).expect("a name");
+        let plan = Name::new(&"p".repeat(64)).expect("a name");
         let id = id(&plan, &"a".repeat(32), u64::MAX).expect("a good id");
         assert!(is_ours(id.as_str()) && !is_ours("7-1732180000000-3"));
     }

@@ -4,7 +4,8 @@
 //! takes its plan's lease (`run`) and holds on to it (`tenure`); goes step by step (`step`), each filling the members
 //! that a listing names (`fill`) at a pace that leaves the sources to live traffic; notes how far it is (`checkpoint`) so
 //! that another can go on; and tells of it all the while (`events`, `jobs`). Values are claimed and fetched one by one
-//! like everybody's: a listing only names members.
+//! like everybody's: a listing only names members. A plan that is shared is cut into shards (`wide`), which the workers
+//! of all sidecars carry out (`worker`).
 
 pub mod checkpoint;
 pub mod events;
@@ -16,11 +17,14 @@ mod preview;
 pub mod request;
 mod run;
 pub mod schedule;
+mod shard;
 mod step;
 pub mod tagged;
 mod tally;
 mod tenure;
 mod ticker;
+mod wide;
+mod worker;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use crate::domain::entity::Name;
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::lease::Leases;
 use crate::domain::random::Random;
+use crate::domain::shards::Shards;
 use crate::domain::trace::TraceContext;
 use crate::fill::Filler;
 use crate::fill::settings::Live;
@@ -57,6 +62,8 @@ pub struct Config {
 /// What the flow works with, made elsewhere.
 pub struct Tools {
     pub leases: Arc<dyn Leases>,
+    /// None where there is nobody to share with.
+    pub shards: Option<Arc<dyn Shards>>,
     pub filler: Filler,
     pub live: Live,
     pub tasks: Tasks,
@@ -106,6 +113,9 @@ impl Warm {
             if let Some(after) = plan.when.start {
                 ticker::start(&warm, plan, after);
             }
+        }
+        if let Some(shards) = warm.0.tools.shards.clone() {
+            warm.0.tools.tasks.live("warm-up shards", worker::keep(warm.clone(), shards));
         }
         warm.0.tools.tasks.live("warm-up schedule", ticker::keep(warm.clone()));
         warm

@@ -55,6 +55,8 @@ pub struct Rules {
     pub retries: u32,
     /// How much shorter than its entity's life a warmed value may live, so that not all end together.
     pub stagger_percent: u8,
+    /// All sidecars carry out its steps together.
+    pub is_shared: bool,
 }
 
 /// Whether a sidecar is ready before the run at its start has ended.
@@ -120,7 +122,13 @@ pub mod sample {
             name: name("default"),
             when: When { start: None, schedule: None, jitter: Duration::ZERO, missed: Missed::Skip },
             lease: LeaseRules { lock: Key::new("lock").expect("a good key"), ttl: Duration::from_secs(30) },
-            rules: Rules { parallel: 4, timeout: Duration::from_secs(1), retries: 3, stagger_percent: 10 },
+            rules: Rules {
+                parallel: 4,
+                timeout: Duration::from_secs(1),
+                retries: 3,
+                stagger_percent: 10,
+                is_shared: false,
+            },
             ready: Ready::Before,
             steps: steps.iter().map(step).collect(),
         }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use crate::domain::lease::{Acquired, Grant, LeaseAsk};
+use crate::domain::store::StoreError;
 use crate::domain::trace::TraceContext;
 use crate::warm::Inner;
 use crate::warm::checkpoint::Checkpoint;
@@ -71,7 +72,8 @@ impl Inner {
         };
         tracing::Span::current().record("fence", grant.fence);
         let _running = self.tools.metrics.run_started();
-        let left = self.left(plan).await;
+        // Where that is not known it is begun anew, and what is fresh is passed over.
+        let left = self.left(plan).await.unwrap_or_default();
         let tenure = Tenure::new(self.tools.leases.clone(), ask, grant);
         let place = self.post(plan, request, trace, grant.fence);
         tracing::info!(plan = %plan.name, fence = grant.fence, trigger = request.trigger.as_str(), resumed = left.is_some(), "a warm-up begins");
@@ -181,14 +183,9 @@ impl Inner {
     }
 
     /// What an earlier run of the plan has left undone.
-    pub(super) async fn left(&self, plan: &Plan) -> Option<Checkpoint> {
-        match self.tools.leases.noted(&plan.lease.lock).await {
-            Ok(noted) => Checkpoint::left(plan, &noted?),
-            Err(error) => {
-                tracing::debug!(%error, "whether an earlier run was cut off is not known");
-                None
-            }
-        }
+    pub(super) async fn left(&self, plan: &Plan) -> Result<Option<Checkpoint>, StoreError> {
+        let noted = self.tools.leases.noted(&plan.lease.lock).await;
+        Ok(noted?.and_then(|noted| Checkpoint::left(plan, &noted)))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::domain::trace::TraceContext;
 use crate::warm::Inner;
 use crate::warm::checkpoint::Checkpoint;
 use crate::warm::events::Sink;
-use crate::warm::fill::Filling;
+use crate::warm::fill::{Crew, Filling};
 use crate::warm::jobs::Place;
 use crate::warm::plan::{Plan, Plans, Step, What};
 use crate::warm::request::{Counts, Ended, Happened, Progress, StepEnd};
@@ -91,12 +91,15 @@ impl<'a> Course<'a> {
 
     async fn step(&self, at: usize, step: &Step, cursor: Option<Cursor>) -> StepEnd {
         let started = Instant::now();
-        let tally = Shared(Arc::new(Mutex::new(Tally::new(started))));
+        let tally = Shared::new();
         self.begin(at, step);
         let working = async {
             match &step.what {
                 What::Connect { sources } => self.connect(step, sources).await,
-                What::Fill { entity } => Filling::new(self, at, step, tally.clone()).run(entity, cursor).await,
+                What::Fill { entity } => {
+                    let filling = Filling::new(self.crew(), step.budget, tally.clone());
+                    filling.run(self, at, step, entity, cursor).await
+                }
             }
         };
         let telling = self.tell_progress(step, &tally);
@@ -116,6 +119,10 @@ impl<'a> Course<'a> {
         self.warm.tools.metrics.keys_done(&self.plan.name, &counts);
         self.sink.tell(&self.plan.name, Happened::StepFinished(end.clone()));
         end
+    }
+
+    fn crew(&self) -> Crew<'_> {
+        Crew { warm: self.warm, plan: self.plan, trace: self.trace, tenure: Some(self.tenure) }
     }
 
     fn begin(&self, at: usize, step: &Step) {
@@ -148,7 +155,8 @@ impl<'a> Course<'a> {
                 self.ends.iter().for_each(|end| all.add(&end.counts));
                 place.note(|job| (job.counts, job.rate, job.updated) = (all, rate, now));
             }
-            let progress = Progress { step: step.name.clone(), counts, rate, workers: 1 };
+            let workers = tally.lock().workers();
+            let progress = Progress { step: step.name.clone(), counts, rate, workers };
             self.sink.tell(&self.plan.name, Happened::Progress(progress));
         }
     }
@@ -204,6 +212,10 @@ impl<'a> Course<'a> {
 }
 
 impl Shared {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Tally::new(Instant::now()))))
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, Tally> {
         // Held for a few additions, none of which panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

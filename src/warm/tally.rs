@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::outcome::Outcome;
+use crate::domain::shards::Done;
 use crate::warm::request::{Counts, Ended};
 
 /// Over how long the rate is told.
@@ -16,6 +17,8 @@ const MARK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Tally {
     counts: Counts,
+    /// Sidecars that share it.
+    workers: u32,
     /// When, and how many were done then: at most one for each second of the window, and one before it.
     marks: VecDeque<(Instant, u64)>,
 }
@@ -32,7 +35,7 @@ pub enum Verdict {
 
 impl Tally {
     pub fn new(now: Instant) -> Self {
-        Self { counts: Counts::default(), marks: VecDeque::from([(now, 0)]) }
+        Self { counts: Counts::default(), workers: 1, marks: VecDeque::from([(now, 0)]) }
     }
 
     pub const fn counts(&self) -> Counts {
@@ -60,6 +63,18 @@ impl Tally {
     pub fn failed(&mut self, keys: u64, now: Instant) {
         self.counts.failed += keys;
         self.finish(keys, now);
+    }
+
+    pub const fn workers(&self) -> u32 {
+        self.workers
+    }
+
+    /// What all who share it have done so far.
+    pub fn shared(&mut self, all: Done, workers: u32, now: Instant) {
+        let Done { done, warmed, fresh, failed } = all;
+        self.finish(done.saturating_sub(self.counts.done), now);
+        (self.counts.warmed, self.counts.fresh, self.counts.failed) = (warmed, fresh, failed);
+        self.workers = workers;
     }
 
     /// Keys finished per second.

@@ -176,7 +176,8 @@ impl Warm {
                 }
                 Ran::Ended(_) | Ran::Skipped(_) => return,
             };
-            if !self.rest(wait + SETTLE).await || self.0.left(plan).await.is_none() {
+            // A store that cannot say what is left may have a run to go on with.
+            if !self.rest(wait + SETTLE).await || matches!(self.0.left(plan).await, Ok(None)) {
                 return;
             }
         }

@@ -221,3 +221,32 @@ async fn a_tick_is_had_once(bench: Bench) {
     assert!(bench.leases.tick(&tick(120), SHORT).await.expect("answered"));
     until("the end of a tick", async || bench.leases.tick(&tick(120), SHORT).await.expect("answered")).await;
 }
+
+/// P5 across a failover: what was granted is still held at the primary that comes after.
+#[tokio::test]
+async fn a_lease_stands_after_a_failover() {
+    let mut cluster = RedisCluster::start().await;
+    let rig = Rig::up(Config { replicas: 1, ..config(Mode::Cluster { seeds: cluster.seeds() }) }).await;
+    let lock = Key::new(cluster.key_of(0, "lock:")).expect("a good key");
+    let bench = Bench { leases: rig.store.clone(), lock };
+    let mut granted = None;
+    until("a lease that the replica knows of", async || {
+        granted = match bench.acquire("before", TTL).await {
+            Ok(Acquired::Granted(grant)) => Some(grant),
+            Ok(Acquired::Held { .. }) | Err(_) => None,
+        };
+        granted.is_some()
+    })
+    .await;
+    cluster.nodes[0].kill();
+    let mut held = None;
+    until("the primary that comes after", async || {
+        held = bench.acquire("after", TTL).await.ok();
+        held.is_some()
+    })
+    .await;
+    assert!(matches!(&held, Some(Acquired::Held { holder, .. }) if holder == "before"), "{held:?}");
+    // A renewal is not confirmed any more: there is no replica. The holder stops when its time is over.
+    let fence = granted.expect("granted").fence;
+    assert_eq!(bench.leases.renew(&bench.ask("before", TTL), fence).await, Err(StoreError::Timeout));
+}

@@ -37,3 +37,5 @@ mod support;
 mod sweep;
 mod usefulness;
 mod warm;
+mod warm_lease;
+mod warm_wide;

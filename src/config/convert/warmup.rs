@@ -76,6 +76,7 @@ impl Context<'_> {
             timeout,
             retries,
             stagger,
+            shared: is_shared,
             before_ready,
             longest_wait,
             steps: InOrder(steps),
@@ -112,7 +113,7 @@ impl Context<'_> {
             name,
             when: When { start, schedule, jitter: jitter.0, missed },
             lease: lease?,
-            rules: Rules { parallel, timeout: timeout.0, retries, stagger_percent },
+            rules: Rules { parallel, timeout: timeout.0, retries, stagger_percent, is_shared },
             ready,
             steps: done,
         })

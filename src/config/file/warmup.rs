@@ -58,6 +58,10 @@ pub struct Plan {
     #[serde(default = "stagger")]
     #[schemars(extend("x-least" = "0%", "x-most" = "90%"))]
     pub stagger: Percent,
+    /// Whether all sidecars of the group carry out its steps together. One of them holds the lock, reads the lists and hands
+    /// out their pages; `parallel` is then for each.
+    #[serde(default)]
+    pub shared: bool,
     /// Whether a sidecar is ready only once the run at its start has ended, here or elsewhere.
     #[serde(default)]
     pub before_ready: bool,

@@ -306,7 +306,7 @@ fn aliases_tags_versions_and_graces() {
         ),
         (
             alias("key: \"{{{id}}}:g\", value: full"),
-            "entities.user.aliases.e.key: `{{{id}}}:g` is not a template: the template's own text would make a bad key: the key looks like one of Hydrant's own (`{…}:g`, `:x`, `:t`, `:m`, `:l`, `:p`)",
+            "entities.user.aliases.e.key: `{{{id}}}:g` is not a template: the template's own text would make a bad key: the key looks like one of Hydrant's own (`{…}:g`, `:x`, `:t`, `:m`, `:l`, `:p`, `:s`, `:r`)",
         ),
         (
             "scope: tenant, bind: { id: tenant }, tags: [\"by:{subject}\"], load: { source: api, get: /u, credential: service }, ttl: 5m".to_owned(),

@@ -138,6 +138,7 @@ async fn flows(
     let warm = {
         let tools = warm::Tools {
             leases: Arc::new(MemoryLeases::default()),
+            shards: None,
             filler: filler.clone(),
             live: live.clone(),
             tasks: tasks.clone(),
