@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Page;
@@ -93,8 +94,8 @@ impl App {
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
         let Stores { store, removal, journal, habits, leases, shards } = stores(store, &tasks, &random, &mut registry)?;
-        let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
+        let calls = source::metrics::Metrics::register(&mut registry);
+        let mut sources = Sources::new(calls, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
         let fills = fill::metrics::Metrics::register(&mut registry);
         let filler = Filler::new(store.clone(), fill, random.clone(), fills);
@@ -103,21 +104,11 @@ impl App {
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
         let config = invalidate::Config { pod: pod(env), ..invalidate };
-        let invalidate = Invalidate::new(config, hands, means, Arc::new(|_| {}));
+        let invalidate = Invalidate::new(config, hands, means.clone(), Arc::new(|_| {}));
         // Before the first fill: what was promised earlier comes first.
         invalidate.start().await.context("the spool cannot be read")?;
         let adopt = telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt);
-        let tools = warm_up::Tools {
-            leases,
-            shards,
-            filler: filler.clone(),
-            live: settings.clone(),
-            tasks: tasks.clone(),
-            clock,
-            random: random.clone(),
-            adopt: adopt.clone(),
-            metrics: warm_up::metrics::Metrics::register(&mut registry),
-        };
+        let tools = warm::tools((leases, shards), &filler, &means, &adopt, &mut registry);
         let config = warm_up::Config { group: group.clone(), pod: pod(env) };
         let warm = Warm::start(config, lists.plans(live.warmup, &sources.built())?, tools);
         let plans = prehydrate::metrics::Metrics::register(&mut registry);
@@ -136,13 +127,13 @@ impl App {
         };
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
-        let reloads = config::metrics::Metrics::register(&mut registry);
+        let metrics = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
-            let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
-            let changes = reload::watch(&tasks, follow, &loaded);
+            let follow = reload::Settings { path: path.into(), env: env.clone(), metrics, clock, pace };
             let purges = Purges::start(&tasks, invalidate.clone());
             let flows = Flows { prehydrate: prehydrate.clone(), purges, warm: warm.clone(), lists };
+            let changes = reload::watch(&tasks, follow, &loaded);
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
@@ -161,11 +152,7 @@ impl App {
         let admin = admin::start(admin, probes, Page::new(registry, store.clone()), health::routes(serving))
             .with_context(|| format!("the probe port {} cannot be bound", admin.probes))?;
         let door = tasks.finish(server::serve(listeners, door));
-        tasks.until_stop(async move {
-            warm.wait_until_ready().await;
-            // Unless it is stopping already.
-            phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
-        });
+        tasks.until_stop(serve_when_ready(warm, phase));
         tracing::info!(%api, probes = %admin.address(), "serving");
         Ok(Self { api, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
     }
@@ -209,6 +196,18 @@ impl App {
         }
         drained
     }
+}
+
+/// Says that the process serves, once the first warm-ups that this waits for have ended.
+async fn serve_when_ready(warm: Warm, phase: watch::Sender<Phase>) {
+    warm.wait_until_ready().await;
+    phase.send_if_modified(|phase| {
+        let is_waiting = *phase == Phase::Starting;
+        if is_waiting {
+            *phase = Phase::Serving;
+        }
+        is_waiting
+    });
 }
 
 /// The one store there is, by each of the contracts that the flows know it by.

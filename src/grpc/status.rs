@@ -116,8 +116,7 @@ One resource that cannot be filled is no error: it is an outcome in the answer.
 ";
 
 const fn face(kind: Kind) -> Face {
-    let soon = Some(Duration::from_millis(100));
-    let later = Some(Duration::from_secs(1));
+    let (soon, later) = (Some(Duration::from_millis(100)), Some(Duration::from_secs(1)));
     let (code, reason, sentence, retry) = match kind {
         Kind::InvalidField => {
             (Code::InvalidArgument, ErrorReason::InvalidField, "a field of the request cannot be used", None)
@@ -140,9 +139,7 @@ const fn face(kind: Kind) -> Face {
         Kind::UnknownJob => {
             (Code::NotFound, ErrorReason::UnknownJob, "there is no such job, or it ended more than an hour ago", None)
         }
-        Kind::UnknownPlan => {
-            (Code::InvalidArgument, ErrorReason::UnknownPlan, "the configuration declares no such plan", None)
-        }
+        Kind::UnknownPlan => (Code::InvalidArgument, ErrorReason::UnknownPlan, "no such plan is declared", None),
         Kind::MemberUnresolved => (
             Code::FailedPrecondition,
             ErrorReason::MemberUnresolved,

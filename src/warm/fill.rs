@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::Instrument;
 
-use crate::domain::entity::{Entity, Member, Name};
+use crate::domain::entity::{Entity, Member};
 use crate::domain::listing::{Cursor, Listing, Page, PageAsk, Parameters};
 use crate::domain::outcome::{Outcome as Filled, Resource};
 use crate::domain::pace::{Answer, Pace};
@@ -21,13 +21,12 @@ use crate::domain::store::{ClaimMode, StoreError};
 use crate::domain::trace::TraceContext;
 use crate::fill::Job;
 use crate::fill::settings::Settings;
+use crate::warm::Inner;
 use crate::warm::checkpoint::Checkpoint;
-use crate::warm::plan::{Plan, Step};
-use crate::warm::request::Ended;
-use crate::warm::step::{Course, Outcome, Shared, wait};
+use crate::warm::course::{Course, Outcome, Shared, wait};
+use crate::warm::plan::Plan;
 use crate::warm::tally::Verdict;
 use crate::warm::tenure::Tenure;
-use crate::warm::{Inner, wide};
 
 /// Members of one page: what may be looked at again after a run was cut off.
 const PAGE: usize = 256;
@@ -102,31 +101,12 @@ impl<'a> Filling<'a> {
         self.tally.lock().failed(lost.len() as u64, Instant::now());
     }
 
-    /// A step of a course, page after page.
-    pub async fn run(
-        mut self,
-        course: &Course<'_>,
-        at: usize,
-        step: &Step,
-        entity: &Name,
-        cursor: Option<Cursor>,
-    ) -> Outcome {
-        let listing = course.plans.listing(&course.plan.name, &step.name);
-        let (Some(entity), Some(listing)) = (self.declared(entity.as_str()), listing) else {
-            let message = "what it fills is not declared any more".to_owned();
-            return Outcome { ended: Ended::Failed, attempts: 1, message };
-        };
-        let stopped = match &self.crew.warm.tools.shards {
-            Some(shards) if self.crew.plan.rules.is_shared => {
-                let place = (at, step, entity.name());
-                wide::spread(&mut self, course, &**shards, place, &*listing, cursor).await.err()
-            }
-            _ => self.pages(course, at, &entity, &*listing, cursor).await.err(),
-        };
+    /// What it has come to, and why it ended before its listing did if it has.
+    pub fn conclude(self, stopped: Option<&Stop>) -> Outcome {
         let lost = self.again.len() as u64;
         let mut tally = self.tally.lock();
         tally.failed(lost, Instant::now());
-        let message = match (&stopped, self.why) {
+        let message = match (stopped, self.why) {
             (Some(Stop::Listing(why)), _) => format!("the listing: {why}"),
             (Some(Stop::Store(why)), _) => format!("the store: {why}"),
             (Some(Stop::OutOfTime), _) => "its time was over before it was done".to_owned(),
@@ -138,13 +118,14 @@ impl<'a> Filling<'a> {
         Outcome { ended: tally.ended(stopped.is_none()), attempts: self.attempts, message }
     }
 
-    fn declared(&mut self, entity: &str) -> Option<Arc<Entity>> {
+    pub fn declared(&mut self, entity: &str) -> Option<Arc<Entity>> {
         let entity = self.settings.catalog.entity(entity).cloned()?;
         self.together = entity.load().and_then(|load| load.bulk.as_ref()).map_or(1, |bulk| bulk.most.clamp(1, PAGE));
         Some(entity)
     }
 
-    async fn pages(
+    /// A whole step, page after page.
+    pub async fn pages(
         &mut self,
         course: &Course<'_>,
         at: usize,

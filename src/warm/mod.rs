@@ -8,6 +8,7 @@
 //! of all sidecars carry out (`worker`).
 
 pub mod checkpoint;
+mod course;
 pub mod events;
 mod fill;
 pub mod jobs;

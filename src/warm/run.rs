@@ -14,11 +14,11 @@ use crate::domain::store::StoreError;
 use crate::domain::trace::TraceContext;
 use crate::warm::Inner;
 use crate::warm::checkpoint::Checkpoint;
+use crate::warm::course::Course;
 use crate::warm::events::Sink;
 use crate::warm::jobs::{self, Job, Place};
 use crate::warm::plan::{Plan, Plans};
 use crate::warm::request::{Contention, Counts, Ended, Happened, Holder, PlanEnd, Request, Skipped, StepEnd, Trigger};
-use crate::warm::step::Course;
 use crate::warm::tenure::{Lost, Tenure};
 
 /// Between looks at a lease that is waited for.

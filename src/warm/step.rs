@@ -1,73 +1,24 @@
 //! The steps of one run, one after the other: what each does, what is told of it, and what is noted when it is done.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::domain::backoff::Backoff;
 use crate::domain::entity::Name;
-use crate::domain::lease::Noted;
 use crate::domain::listing::Cursor;
-use crate::domain::random::Random;
-use crate::domain::trace::TraceContext;
-use crate::warm::Inner;
 use crate::warm::checkpoint::Checkpoint;
-use crate::warm::events::Sink;
+use crate::warm::course::{Course, Outcome, Shared, wait};
 use crate::warm::fill::{Crew, Filling};
-use crate::warm::jobs::Place;
-use crate::warm::plan::{Plan, Plans, Step, What};
+use crate::warm::plan::{Step, What};
 use crate::warm::request::{Counts, Ended, Happened, Progress, StepEnd};
-use crate::warm::tally::Tally;
-use crate::warm::tenure::Tenure;
+use crate::warm::wide;
 
-/// Waits before the second, third and fourth try, before chance shortens them.
-const RETRIES: Backoff = match Backoff::new(Duration::from_secs(1), Duration::from_secs(4)) {
-    Ok(backoff) => backoff,
-    Err(_) => panic!("the first wait is the shorter one"),
-};
 /// Progress is told at most this often, and at least that often.
 const TOLD: Duration = Duration::from_secs(1);
 const TOLD_AGAIN: u32 = 10;
 
-/// One run of a plan: what its steps share.
-pub(super) struct Course<'a> {
-    pub warm: &'a Inner,
-    pub plans: &'a Plans,
-    pub plan: &'a Plan,
-    pub tenure: &'a Tenure,
-    pub trace: TraceContext,
-    sink: &'a Sink,
-    place: Option<&'a Place>,
-    /// How the steps ended so far.
-    pub ends: Vec<StepEnd>,
-}
-
-/// What a step has come to, without what is known of it anyway.
-pub(super) struct Outcome {
-    pub ended: Ended,
-    pub attempts: u32,
-    pub message: String,
-}
-
-/// A step's counters, shared between who counts and who tells.
-#[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Tally>>);
-
-impl<'a> Course<'a> {
-    pub fn new(
-        warm: &'a Inner,
-        plans: &'a Plans,
-        plan: &'a Plan,
-        tenure: &'a Tenure,
-        trace: TraceContext,
-        sink: &'a Sink,
-        place: Option<&'a Place>,
-    ) -> Self {
-        Self { warm, plans, plan, tenure, trace, sink, place, ends: Vec::new() }
-    }
-
+impl Course<'_> {
     /// Every step, from where an earlier run was cut off.
     pub async fn carry_out(&mut self, left: Option<Checkpoint>) {
         let (first, mut cursor) = left.map_or((0, None), |left| (left.at(), left.cursor()));
@@ -96,10 +47,7 @@ impl<'a> Course<'a> {
         let working = async {
             match &step.what {
                 What::Connect { sources } => self.connect(step, sources).await,
-                What::Fill { entity } => {
-                    let filling = Filling::new(self.crew(), step.budget, tally.clone());
-                    filling.run(self, at, step, entity, cursor).await
-                }
+                What::Fill { entity } => self.fill((at, step, entity), tally.clone(), cursor).await,
             }
         };
         let telling = self.tell_progress(step, &tally);
@@ -121,8 +69,23 @@ impl<'a> Course<'a> {
         end
     }
 
-    fn crew(&self) -> Crew<'_> {
-        Crew { warm: self.warm, plan: self.plan, trace: self.trace, tenure: Some(self.tenure) }
+    /// What a listing names, by this sidecar alone or by all of them.
+    async fn fill(&self, place: (usize, &Step, &Name), tally: Shared, cursor: Option<Cursor>) -> Outcome {
+        let (at, step, entity) = place;
+        let crew = Crew { warm: self.warm, plan: self.plan, trace: self.trace, tenure: Some(self.tenure) };
+        let mut filling = Filling::new(crew, step.budget, tally);
+        let listing = self.plans.listing(&self.plan.name, &step.name);
+        let (Some(entity), Some(listing)) = (filling.declared(entity.as_str()), listing) else {
+            let message = "what it fills is not declared any more".to_owned();
+            return Outcome { ended: Ended::Failed, attempts: 1, message };
+        };
+        let filled = match &self.warm.tools.shards {
+            Some(shards) if self.plan.rules.is_shared => {
+                wide::spread(&mut filling, self, &**shards, place, &*listing, cursor).await
+            }
+            _ => filling.pages(self, at, &entity, &*listing, cursor).await,
+        };
+        filling.conclude(filled.err().as_ref())
     }
 
     fn begin(&self, at: usize, step: &Step) {
@@ -199,31 +162,4 @@ impl<'a> Course<'a> {
             sleep(wait(attempts, &self.warm.tools.random)).await;
         }
     }
-
-    /// A note that cannot be written costs a page that is looked at again; one that is superseded says that the lease is
-    /// somebody else's, which the next renewal will find as well.
-    pub async fn note(&self, checkpoint: Checkpoint) {
-        match self.tenure.note(checkpoint.into_progress()).await {
-            Ok(Noted::Written) => {}
-            Ok(Noted::Superseded) => tracing::warn!("a later run has begun; this one's progress is not written"),
-            Err(error) => tracing::debug!(%error, "progress could not be noted"),
-        }
-    }
-}
-
-impl Shared {
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Tally::new(Instant::now()))))
-    }
-
-    pub fn lock(&self) -> MutexGuard<'_, Tally> {
-        // Held for a few additions, none of which panics.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Before the next try after so many: anything up to 1, 2, 4 seconds, so that what failed together does not come back
-/// together.
-pub(super) fn wait(attempts: u32, random: &Random) -> Duration {
-    RETRIES.wait(attempts.saturating_sub(1)).mul_f64(random.unit())
 }

@@ -13,10 +13,10 @@ use crate::domain::listing::{Cursor, Listing};
 use crate::domain::shards::{Shards, Standing};
 use crate::domain::store::StoreError;
 use crate::warm::checkpoint::Checkpoint;
+use crate::warm::course::Course;
 use crate::warm::fill::{Filling, Stop};
 use crate::warm::plan::Step;
 use crate::warm::shard::Shard;
-use crate::warm::step::Course;
 
 /// Shards that wait or are being worked on: enough for a fleet, and at most a few megabytes in Redis.
 const WINDOW: u64 = 64;

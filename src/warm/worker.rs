@@ -13,11 +13,11 @@ use tracing::Instrument;
 use crate::domain::key::Key;
 use crate::domain::shards::{Done, Shards, Taken};
 use crate::warm::Warm;
+use crate::warm::course::Shared;
 use crate::warm::fill::{Crew, Filling};
 use crate::warm::plan::Plans;
 use crate::warm::request::Counts;
 use crate::warm::shard::Shard;
-use crate::warm::step::Shared;
 
 /// Between looks where there was nothing: a command for each plan that is shared.
 const LOOK: Duration = Duration::from_secs(1);
