@@ -97,8 +97,7 @@ impl App {
         let calls = source::metrics::Metrics::register(&mut registry);
         let mut sources = Sources::new(calls, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
-        let fills = fill::metrics::Metrics::register(&mut registry);
-        let filler = Filler::new(store.clone(), fill, random.clone(), fills);
+        let filler = Filler::new(store.clone(), fill, random.clone(), fill::metrics::Metrics::register(&mut registry));
         let lists = Lists { removal: removal.clone(), live: settings.clone() };
         let hands = Hands { store: store.clone(), removal, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
@@ -111,10 +110,8 @@ impl App {
         let tools = warm::tools((leases, shards), &filler, &means, &adopt, &mut registry);
         let config = warm_up::Config { group: group.clone(), pod: pod(env) };
         let warm = Warm::start(config, lists.plans(live.warmup, &sources.built())?, tools);
-        let plans = prehydrate::metrics::Metrics::register(&mut registry);
-        let cookies = Cookies::new(identity(live.identity)?, clock);
         let tools = prehydrate::Tools {
-            cookies,
+            cookies: Cookies::new(identity(live.identity)?, clock),
             live: settings.clone(),
             filler,
             habits,
@@ -123,7 +120,7 @@ impl App {
             clock,
             random: random.clone(),
             tasks: tasks.clone(),
-            metrics: plans,
+            metrics: prehydrate::metrics::Metrics::register(&mut registry),
         };
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 

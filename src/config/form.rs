@@ -19,7 +19,7 @@ use crate::domain::subject::Fact;
 use crate::domain::template::{Template, TemplateError, is_param_name};
 use crate::warm::schedule::Zone;
 
-pub mod sql;
+pub mod query;
 pub mod warmup;
 
 pub trait Form: Sized {
@@ -112,7 +112,7 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<KeyTemplate>(),
         of::<PathTemplate>(),
         of::<TagTemplate>(),
-        of::<sql::SqlText>(),
+        of::<query::SqlText>(),
         of::<Fact>(),
         of::<Place>(),
         of::<Origin>(),

@@ -6,6 +6,7 @@ use super::*;
 
 mod environment;
 mod identity;
+mod postgres;
 mod refusals;
 mod warmup;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::entity::Entities;
 use crate::config::file::warmup::{HttpList, InOrder, Lock, Missed, Plan as Written, QueryList, Step as WrittenStep};
-use crate::config::form::sql::SqlText;
+use crate::config::form::query::SqlText;
 use crate::config::form::warmup::{CronText, LockKey, StartAfter};
 use crate::config::form::{Formed, PathTemplate};
 use crate::config::value::Span;

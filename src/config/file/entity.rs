@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::form::sql::SqlText;
+use crate::config::form::query::SqlText;
 use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
 use crate::domain::projection::paths::Place;

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::form::sql::SqlText;
+use crate::config::form::query::SqlText;
 use crate::config::form::warmup::{CronText, LockKey, StartAfter};
 use crate::config::form::{Formed, PathTemplate};
 use crate::config::value::{Percent, Span};

@@ -1,7 +1,8 @@
 //! The rules of a plan, one by one, and what they make of people with habits.
 
+use crate::domain::entity::load::Ask;
 use crate::domain::entity::sample::shared;
-use crate::domain::entity::{Ask, Draft, Entity, Load};
+use crate::domain::entity::{Draft, Entity, Load};
 use crate::domain::template::{Params, Template};
 use crate::prehydrate::history::{self, History};
 

@@ -7,6 +7,7 @@ pub mod door;
 pub mod faulty;
 pub mod origin;
 pub mod peer;
+pub mod postgres;
 pub mod prehydration;
 pub mod redis;
 pub mod shop;

@@ -1,6 +1,6 @@
-//! Queries, as they are sent to a source: one of them, with parameters beside it.
+//! Queries as texts with a form of their own.
 
-use super::{Form, Wrong};
+use crate::config::form::{Form, Wrong};
 use crate::domain::query::{Query, QueryError};
 use crate::domain::template::MAX_PARAMS;
 
