@@ -182,6 +182,7 @@ impl Hydrant {
                     session: None,
                     mode: ClaimMode::Miss { renew_below: Duration::from_secs(60) },
                     untouched_for: None,
+                    stagger_percent: 0,
                     trace,
                     accepted: Instant::now(),
                     deadline: Instant::now() + Duration::from_secs(4),

@@ -283,6 +283,7 @@ impl Warmer {
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::from_secs(60) },
             untouched_for: None,
+            stagger_percent: 0,
             trace: self.trace,
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_secs(20),

@@ -5,6 +5,7 @@
 
 mod changes;
 mod purge;
+mod warm;
 mod withdraw;
 
 use std::collections::BTreeMap;
@@ -22,13 +23,16 @@ use crate::admin::metrics::Page;
 use crate::admin::{self, Admin, Probes};
 use crate::app::changes::{Flows, Sources, follow_changes, identity, told};
 use crate::app::purge::Purges;
+use crate::app::warm::Lists;
 use crate::config::{self, Config, Loaded, reload};
 use crate::domain::clock::Clock;
 use crate::domain::habits::Habits;
 use crate::domain::journal::Journal;
+use crate::domain::lease::Leases;
 use crate::domain::phase::{self, Phase};
 use crate::domain::random::Random;
 use crate::domain::removal::Removal;
+use crate::domain::shards::Shards;
 use crate::domain::store::Store;
 use crate::domain::version::VERSION;
 use crate::fill::settings::{Live, Settings};
@@ -41,6 +45,7 @@ use crate::grpc::{self, health};
 use crate::invalidate::{self, Forget, Hands, Invalidate, Means, Report};
 use crate::local::habits::MemoryHabits;
 use crate::local::journal::MemoryJournal;
+use crate::local::lease::MemoryLeases;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
 use crate::prehydrate::{self, Prehydrate};
@@ -52,6 +57,7 @@ use crate::telemetry::metrics::Registry;
 use crate::telemetry::{self, Telemetry};
 use crate::verify::look::Looker;
 use crate::verify::{self, Verify};
+use crate::warm::{self as warm_up, Warm};
 
 /// A process that serves.
 pub struct App {
@@ -92,21 +98,25 @@ impl App {
         tracing::info!(version = VERSION, group = %group, "starting");
         loaded.warnings.iter().for_each(|warning| tracing::warn!(path = %warning.path, "{}", warning.problem));
 
-        let Stores { store, removal, journal, habits } = stores(store, &tasks, &random, &mut registry)?;
-        let metrics = source::metrics::Metrics::register(&mut registry);
-        let mut sources = Sources::new(metrics, random.clone(), tasks.clone());
+        let Stores { store, removal, journal, habits, leases, shards } = stores(store, &tasks, &random, &mut registry)?;
+        let calls = source::metrics::Metrics::register(&mut registry);
+        let mut sources = Sources::new(calls, random.clone(), tasks.clone());
         let settings = Live::new(sources.settings(&live)?);
-        let fills = fill::metrics::Metrics::register(&mut registry);
-        let filler = Filler::new(store.clone(), fill, random.clone(), fills);
+        let filler = Filler::new(store.clone(), fill, random.clone(), fill::metrics::Metrics::register(&mut registry));
+        let lists = Lists { removal: removal.clone(), live: settings.clone() };
         let hands = Hands { store: store.clone(), removal, journal, filler: filler.clone() };
         let metrics = invalidate::metrics::Metrics::register(&mut registry);
         let means = Means { live: settings.clone(), tasks: tasks.clone(), clock, random: random.clone(), metrics };
         let config = invalidate::Config { pod: pod(env), ..invalidate };
+        let adopt = telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt);
         let looker = Looker::new(store.clone(), settings.clone(), random.clone());
         let (verify, forget, report) = verifying(live.verify, looker, clock, &tasks, &mut registry);
-        let invalidate = Invalidate::new(config, hands, means, forget).reporting(report);
+        let invalidate = Invalidate::new(config, hands, means.clone(), forget).reporting(report);
         // Before the first fill: what was promised earlier comes first.
         invalidate.start().await.context("`invalidate.spool.directory` cannot be used")?;
+        let tools = warm::tools((leases, shards), &filler, &means, &adopt, &mut registry);
+        let config = warm_up::Config { group: group.clone(), pod: pod(env) };
+        let warm = Warm::start(config, lists.plans(live.warmup, &sources.built())?, tools);
         let tools = prehydrate::Tools {
             cookies: Cookies::new(identity(live.identity)?, clock),
             live: settings.clone(),
@@ -122,13 +132,14 @@ impl App {
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
         let (callers, calls) = callers(live.callers, clock, &mut registry)?;
-        let reloads = config::metrics::Metrics::register(&mut registry);
+        let metrics = config::metrics::Metrics::register(&mut registry);
         if let Some(path) = file {
             let pace = reload::Pace::default();
-            let follow = reload::Settings { path: path.into(), env: env.clone(), metrics: reloads, clock, pace };
-            let changes = reload::watch(&tasks, follow, &loaded);
+            let follow = reload::Settings { path: path.into(), env: env.clone(), metrics, clock, pace };
             let purges = Purges::start(&tasks, invalidate.clone());
-            let flows = Flows { prehydrate: prehydrate.clone(), verify, purges, callers: callers.clone() };
+            let (prehydrate, warm, callers) = (prehydrate.clone(), warm.clone(), callers.clone());
+            let flows = Flows { prehydrate, verify, purges, callers, warm, lists };
+            let changes = reload::watch(&tasks, follow, &loaded);
             tasks.live("reload", follow_changes(changes, sources, settings.clone(), flows));
         }
 
@@ -136,19 +147,25 @@ impl App {
         let (api, remote) = addresses(&listeners).context("the api has no address")?;
         let outside = listen.remote.map(Outside::new).transpose().context("listen.remote.tls")?;
         let door = Door {
-            services: Services { prehydrate, invalidate, live: settings.clone(), stopping: tasks.stopping() },
+            services: Services {
+                prehydrate,
+                invalidate,
+                warm: warm.clone(),
+                live: settings.clone(),
+                stopping: tasks.stopping(),
+            },
             callers,
             outside,
             limits: listen.limits,
             drain: listen.drain,
             metrics: calls,
-            adopt: telemetry.as_ref().map_or_else(|| telemetry::traces::plain(random.clone()), Telemetry::adopt),
+            adopt,
             phase: phase.clone(),
             tasks: tasks.clone(),
         };
         let admin = probes(admin, serving, &store, registry)?;
         let door = tasks.finish(server::serve(listeners, door));
-        phase.send_replace(Phase::Serving);
+        tasks.until_stop(serve_when_ready(warm, phase));
         tracing::info!(%api, remote = remote.map(field::display), probes = %admin.address(), "serving");
         Ok(Self { api, remote, store, live: settings, tasks, deaths, door, admin, telemetry, drain: listen.drain })
     }
@@ -199,12 +216,26 @@ impl App {
     }
 }
 
+/// Says that the process serves, once the first warm-ups that this waits for have ended.
+async fn serve_when_ready(warm: Warm, phase: watch::Sender<Phase>) {
+    warm.wait_until_ready().await;
+    phase.send_if_modified(|phase| {
+        let is_waiting = *phase == Phase::Starting;
+        if is_waiting {
+            *phase = Phase::Serving;
+        }
+        is_waiting
+    });
+}
+
 /// The one store there is, by each of the contracts that the flows know it by.
 struct Stores {
     store: Arc<dyn Store>,
     removal: Arc<dyn Removal>,
     journal: Arc<dyn Journal>,
     habits: Arc<dyn Habits>,
+    leases: Arc<dyn Leases>,
+    shards: Option<Arc<dyn Shards>>,
 }
 
 fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut Registry) -> anyhow::Result<Stores> {
@@ -213,12 +244,26 @@ fn stores(store: config::Store, tasks: &Tasks, random: &Random, registry: &mut R
             let metrics = remote::metrics::Metrics::register(registry);
             let store = remote::build(*config, tasks, random.clone(), metrics);
             let journal = Arc::new(RemoteJournal::new(store.clone(), random.clone())?);
-            Stores { removal: store.clone(), habits: store.clone(), store, journal }
+            Stores {
+                removal: store.clone(),
+                habits: store.clone(),
+                leases: store.clone(),
+                shards: Some(store.clone()),
+                store,
+                journal,
+            }
         }
         config::Store::Memory(bounds) => {
             let store = Arc::new(MemoryStore::new(bounds, random.clone()));
             let (journal, habits) = (Arc::new(MemoryJournal::default()), Arc::new(MemoryHabits::default()));
-            Stores { removal: store.clone(), store, journal, habits }
+            Stores {
+                removal: store.clone(),
+                store,
+                journal,
+                habits,
+                leases: Arc::new(MemoryLeases::default()),
+                shards: None,
+            }
         }
     })
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! 4  main → cli → app → config                      names every module; nothing names them
 //! 3  grpc admin | remote local source | telemetry   doors and hands
-//! 2  prehydrate invalidate verify                   flows: decide what happens
+//! 2  prehydrate invalidate warm verify              flows: decide what happens
 //! 1  fill                                           claim, fetch, commit
 //! 0  domain, tasks                                  words, pure decisions; the one place that spawns
 //! ```
@@ -26,3 +26,4 @@ pub mod source;
 pub mod tasks;
 pub mod telemetry;
 pub mod verify;
+pub mod warm;

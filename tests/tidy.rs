@@ -24,7 +24,7 @@ use lexer::File;
 const FLOORS: &[&[&str]] = &[
     &["domain", "tasks"],
     &["fill"],
-    &["prehydrate", "invalidate", "verify"],
+    &["prehydrate", "invalidate", "warm", "verify"],
     &["grpc", "admin", "remote", "local", "source", "telemetry"],
     &["config"],
     &["app"],

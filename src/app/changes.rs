@@ -6,6 +6,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use crate::app::purge::Purges;
+use crate::app::warm::Lists;
 use crate::config;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
@@ -18,6 +19,7 @@ use crate::source::any::{self, AnySource};
 use crate::source::metrics::Metrics;
 use crate::tasks::Tasks;
 use crate::verify::Verify;
+use crate::warm::Warm;
 
 /// Who is told of a change, besides the settings that all of them share.
 pub struct Flows {
@@ -25,6 +27,8 @@ pub struct Flows {
     pub verify: Verify,
     pub purges: Purges,
     pub callers: Callers,
+    pub warm: Warm,
+    pub lists: Lists,
 }
 
 /// Makes sources, at the start and at every reload.
@@ -55,6 +59,11 @@ impl Sources {
         Ok(Settings { catalog: live.catalog.clone(), switch: live.enabled.clone(), sources })
     }
 
+    /// As they are now, by their kinds: listings ask them in other ways.
+    pub fn built(&self) -> BTreeMap<Name, AnySource> {
+        self.built.iter().map(|(name, (_, source))| (name.clone(), source.clone())).collect()
+    }
+
     fn build(&self, name: &Name, config: &any::Config) -> Result<AnySource, any::BuildError> {
         AnySource::build(name.clone(), config.clone(), self.random.clone(), &self.metrics, &self.tasks)
     }
@@ -81,15 +90,17 @@ pub async fn follow_changes(
         let next = changes.borrow_and_update().clone();
         let built = sources.settings(&next).and_then(|settings| {
             let identity = identity(next.identity)?;
+            let plans = flows.lists.plans(next.warmup, &sources.built())?;
             flows.callers.replace(next.callers).map_err(|problems| told("listen.remote", &problems))?;
-            Ok((settings, identity))
+            Ok((settings, identity, plans))
         });
         match built {
-            Ok((settings, identity)) => {
+            Ok((settings, identity, plans)) => {
                 let before = live.get();
                 live.replace(settings);
                 flows.prehydrate.reconfigure(next.prehydrate, identity);
                 flows.verify.reconfigure(next.verify);
+                flows.warm.reconfigure(plans);
                 tracing::info!("the new configuration is in force");
                 // After it is: whatever is filled from now on is right.
                 flows.purges.after(&before, &live.get());

@@ -13,6 +13,7 @@ use crate::cli::{ConfigArg, Out};
 use crate::config::{self, Store};
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::{Entity, Writers};
+use crate::domain::key::{Key, Sibling};
 use crate::domain::template::Template;
 use crate::remote::rights;
 
@@ -70,7 +71,8 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io
         return Ok(Exit::No);
     };
     let own = redis.auth.as_ref().and_then(|auth| auth.username.as_deref()).unwrap_or("hydrant");
-    for user in users(own, &redis.group, catalog, args.server) {
+    let locks: Vec<&Key> = loaded.config.live.warmup.plans.iter().map(|plan| &plan.lease.lock).collect();
+    for user in users(own, &redis.group, catalog, &locks, args.server) {
         writeln!(out.text, "{user}")?;
     }
     if templates(catalog.entities().map(AsRef::as_ref)).any(|template| template.prefix().is_empty()) {
@@ -80,7 +82,7 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io
     Ok(Exit::Ok)
 }
 
-fn users(own: &str, group: &str, catalog: &Catalog, server: Server) -> [String; 4] {
+fn users(own: &str, group: &str, catalog: &Catalog, locks: &[&Key], server: Server) -> [String; 4] {
     let all: Vec<&Entity> = catalog.entities().map(AsRef::as_ref).collect();
     let shared: Vec<&Entity> = all.iter().copied().filter(|entity| entity.writers() == Writers::Shared).collect();
     let read = match server {
@@ -105,7 +107,9 @@ fn users(own: &str, group: &str, catalog: &Catalog, server: Server) -> [String; 
         format!("~hydrant:{{*}}:{group}:marker"),
         "~hydrant:probe".to_owned(),
     ];
-    let sidecar: Vec<String> = keys("~", &all).into_iter().chain(siblings("~", &all)).chain(global).collect();
+    let locks = locks.iter().flat_map(|lock| lock_keys(lock));
+    let sidecar = keys("~", &all).into_iter().chain(siblings("~", &all)).chain(global).chain(locks);
+    let sidecar: Vec<String> = sidecar.collect();
     let reader = keys(read, &all);
     let writer: Vec<String> = reader.iter().cloned().chain(keys("~", &shared)).chain(siblings("~", &shared)).collect();
     let filling: &[&str] = if shared.is_empty() || server == Server::Before7 { &[] } else { &rights::FILLING };
@@ -138,6 +142,13 @@ fn siblings(rights: &str, entities: &[&Entity]) -> Vec<String> {
         false => format!("{rights}{{{}*}}:?", escape(&prefix)),
     };
     prefixes(entities).into_iter().map(sibling).collect()
+}
+
+/// A warm-up's lock, and what stands beside it.
+fn lock_keys(lock: &Key) -> Vec<String> {
+    let beside = [Sibling::Lease, Sibling::Progress, Sibling::Shards, Sibling::Results];
+    let names = beside.map(|kind| lock.sibling(kind)).into_iter().chain([lock.as_bytes().to_vec()]);
+    names.map(|name| format!("~{}", escape(&String::from_utf8_lossy(&name)))).collect()
 }
 
 /// What keys begin with, and whether they have braces.

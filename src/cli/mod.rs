@@ -12,6 +12,7 @@ mod named;
 mod prehydrate;
 mod serve;
 mod verify;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ enum Command {
     Prehydrate(prehydrate::Args),
     Invalidate(Box<invalidate::Args>),
     Job(job::Args),
+    Warm(warm::Args),
     Healthcheck(healthcheck::Args),
     Functions(functions::Args),
     Acl(acl::Args),
@@ -113,6 +115,7 @@ fn dispatch(command: Command, env: &BTreeMap<String, String>, out: &mut Out<'_>)
         Command::Prehydrate(args) => prehydrate::run(args, env, out),
         Command::Invalidate(args) => invalidate::run(*args, env, out),
         Command::Job(args) => job::run(&args, env, out),
+        Command::Warm(args) => warm::run(&args, env, out),
         Command::Healthcheck(args) => healthcheck::run(&args, env, out),
         Command::Functions(args) => functions::run(&args, env, out),
         Command::Acl(args) => acl::run(&args, env, out),

@@ -31,6 +31,7 @@ mod load;
 mod prehydrate;
 mod source;
 mod store;
+mod warmup;
 
 pub struct Converted {
     pub config: Config,
@@ -90,13 +91,15 @@ impl Context<'_> {
         let entities = self.entities(&sources, listen.as_ref().map(|(api, _, _)| api.limits.value_message));
         let prehydrate = self.prehydrate(&entities);
         let verify = self.verify();
+        let warmup = self.warmup(group.as_ref(), &entities, &sources);
         let enabled = self.enabled();
         let identity = self.identity();
         let catalog = self.catalog(entities);
 
         let (listen, admin, callers) = listen?;
         let (enabled, catalog, prehydrate, verify) = (enabled?, catalog?, prehydrate?, verify?);
-        let live = Live { enabled, catalog, sources, prehydrate, verify, identity, callers };
+        let warmup = warmup?;
+        let live = Live { enabled, catalog, sources, prehydrate, warmup, verify, identity, callers };
         Some(Config {
             group: group?.as_str().to_owned(),
             store: store?,

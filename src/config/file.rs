@@ -23,6 +23,7 @@ pub mod invalidate;
 pub mod prehydrate;
 pub mod redis;
 pub mod source;
+pub mod warmup;
 
 use caller::{Pod, Remote};
 use entity::Entity;
@@ -31,6 +32,7 @@ use invalidate::Invalidate;
 use prehydrate::Prehydrate;
 use redis::Redis;
 use source::Source;
+use warmup::{InOrder, Plan};
 
 /// One file configures one sidecar, and all sidecars of one group alike. Keys that are not listed are refused.
 #[derive(Deserialize, JsonSchema)]
@@ -63,6 +65,9 @@ pub struct File {
     /// What is filled for a subject, and how much at once.
     #[serde(default)]
     prehydrate: Prehydrate,
+    /// What is filled without being asked for: plans, by name.
+    #[serde(default)]
+    warmup: InOrder<Plan>,
     /// This process's memory, as far as it holds values: both bounds hold at once.
     #[serde(default)]
     local: Local,

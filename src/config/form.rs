@@ -19,8 +19,10 @@ use crate::domain::entity::Name;
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::{Template, TemplateError, is_param_name};
+use crate::warm::schedule::Zone;
 
 pub mod query;
+pub mod warmup;
 
 pub trait Form: Sized {
     /// By which `shape` knows it again.
@@ -123,6 +125,10 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<Level>(),
         of::<grant::RightName>(),
         of::<grant::Limit>(),
+        of::<warmup::StartAfter>(),
+        of::<warmup::CronText>(),
+        of::<warmup::LockKey>(),
+        of::<Zone>(),
     ];
     forms.into_iter().find(|form| form.format == format)
 }

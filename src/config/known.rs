@@ -2,9 +2,8 @@
 //! people who know other tools try first.
 
 /// Not in this version: a key that does nothing would be worse than a refusal. `*` stands for any name.
-const RESERVED: [(&str, &str); 7] = [
+const RESERVED: [(&str, &str); 6] = [
     ("changes", "call Invalidate until messages of other systems are followed"),
-    ("warmup", "prehydrate what is needed, until plans run by schedule"),
     ("local.critical", "critical entities are read from Redis until then"),
     ("local.fallback", "values are not kept for an outage of Redis until then"),
     ("entities.*.ttl.min", "`ttl.base` and `ttl.jitter` decide until then"),

@@ -20,7 +20,8 @@ use crate::config::settle::settle;
 use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::switch::Switch;
-use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry, verify};
+use crate::domain::tag::Tag;
+use crate::{admin, fill, grpc, invalidate, local, prehydrate, remote, source, telemetry, verify, warm};
 
 mod convert;
 pub mod effective;
@@ -66,10 +67,25 @@ pub struct Live {
     pub sources: BTreeMap<Name, source::any::Config>,
     pub prehydrate: prehydrate::Config,
     pub verify: verify::Config,
+    pub warmup: WarmUp,
     /// None where callers name the subject themselves.
     pub identity: Option<prehydrate::identity::settings::Config>,
     /// Who may call.
     pub callers: grpc::caller::Config,
+}
+
+/// Plans, and where the members of each of their steps come from, by plan and step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WarmUp {
+    pub plans: Vec<warm::plan::Plan>,
+    pub origins: BTreeMap<(Name, Name), Listed>,
+}
+
+/// What names the members of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed {
+    Listing(source::listing::Config),
+    Tag { entity: Name, tag: Tag, text: String },
 }
 
 #[derive(Clone, Debug)]

@@ -48,8 +48,8 @@ Every value can be overridden by a variable called after its path, in capitals, 
 `{PREFIX}ENTITIES__USER__TTL__BASE=15m`, `{PREFIX}REDIS__NODES=redis://a:6379,redis://b:6379`. Names that the file declares
 are found whatever their capitals, with `_` for `-`. An empty variable overrides nothing; one that leads nowhere is refused.
 
-`enabled`, `entities`, `identity`, `prehydrate` (but for its `in_flight` and `queue`) and `sources` take effect while Hydrant
-runs, as soon as the file changes. All other keys need a restart, which the log says. A file that is refused changes nothing;
+`enabled`, `entities`, `identity`, `prehydrate` (but for its `in_flight` and `queue`), `sources` and `warmup` take effect while
+Hydrant runs, as soon as the file changes. All other keys need a restart, which the log says. A file that is refused changes nothing;
 `hydrant_config_stale` is then 1.
 "
     )

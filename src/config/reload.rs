@@ -45,7 +45,7 @@ pub struct Pace {
 }
 
 /// Sections that take effect while the process runs. Everything else needs a restart.
-const LIVE: [&str; 10] = [
+const LIVE: [&str; 11] = [
     "enabled",
     "entities",
     "identity",
@@ -56,6 +56,7 @@ const LIVE: [&str; 10] = [
     "prehydrate",
     "sources",
     "verify",
+    "warmup",
 ];
 
 /// Keys of those sections that do not: how many plans run at once is settled at the start.

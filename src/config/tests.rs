@@ -9,6 +9,7 @@ mod environment;
 mod identity;
 mod postgres;
 mod refusals;
+mod warmup;
 
 /// Compares with a file of the repository; `BLESS=1` writes it instead.
 fn compare(file: &str, text: &str) {

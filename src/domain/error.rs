@@ -16,6 +16,8 @@ pub enum Kind {
     /// A given value that must not be cached, or cannot be read.
     ValueRefused,
     UnknownJob,
+    /// A warm-up plan that the configuration does not declare.
+    UnknownPlan,
     /// An alias that leads to no member: its key is gone, and the source cannot say.
     MemberUnresolved,
     Unauthenticated,

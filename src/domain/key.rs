@@ -35,6 +35,14 @@ pub enum Sibling {
     Tombstone,
     /// Who filled the key, from where, in which trace.
     Provenance,
+    /// A lease's fence, where the key is its lock.
+    Lease,
+    /// How far the lease's work has come.
+    Progress,
+    /// The lease's work, cut up for many.
+    Shards,
+    /// What of it was done.
+    Results,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +51,7 @@ pub enum KeyError {
     Empty,
     #[error("a key of {0} bytes is over the limit of {MAX_KEY_BYTES}")]
     TooLong(usize),
-    #[error("the key looks like one of Hydrant's own (`{{…}}:g`, `:x`, `:t`, `:m`)")]
+    #[error("the key looks like one of Hydrant's own (`{{…}}:g`, `:x`, `:t`, `:m`, `:l`, `:p`, `:s`, `:r`)")]
     LooksLikeOurs,
 }
 
@@ -117,6 +125,10 @@ impl Sibling {
             Self::Index => b'x',
             Self::Tombstone => b't',
             Self::Provenance => b'm',
+            Self::Lease => b'l',
+            Self::Progress => b'p',
+            Self::Shards => b's',
+            Self::Results => b'r',
         }
     }
 
@@ -126,6 +138,10 @@ impl Sibling {
             b'x' => Some(Self::Index),
             b't' => Some(Self::Tombstone),
             b'm' => Some(Self::Provenance),
+            b'l' => Some(Self::Lease),
+            b'p' => Some(Self::Progress),
+            b's' => Some(Self::Shards),
+            b'r' => Some(Self::Results),
             _ => None,
         }
     }
@@ -138,7 +154,7 @@ fn looks_like_sibling(key: &[u8]) -> bool {
     key[0] == b'{'
         && rest.len() >= 2
         && rest[0] == b':'
-        && matches!(rest[1], b'g' | b'x' | b't' | b'm')
+        && Sibling::of_letter(rest[1]).is_some()
         && (rest.len() == 2 || rest[2] == b':')
 }
 

@@ -8,31 +8,42 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use crate::domain::key::{Key, KeyError};
 use crate::domain::store::StoreError;
 
 pub trait Leases: Send + Sync {
-    /// Takes the lease if nobody holds it, and counts its fence up, in one step.
+    /// Takes the lease if nobody holds it, and counts its fence up, in one step. Where replicas are configured it is
+    /// granted only once they know; else it is an error, and perhaps nobody's until it ends.
     fn acquire<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<Acquired, StoreError>>;
 
     /// Holds on to it for another `ask.ttl`; `Lost` where the lock is no longer the holder's own.
-    fn renew<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<Renewed, StoreError>>;
+    fn renew<'a>(&'a self, ask: &'a LeaseAsk, fence: u64) -> BoxFuture<'a, Result<Renewed, StoreError>>;
 
     /// Gives it back, if it is still the holder's own.
-    fn release<'a>(&'a self, ask: &'a LeaseAsk) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn release<'a>(&'a self, ask: &'a LeaseAsk, fence: u64) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Once for each tick over the whole fleet: true for the first who asks.
-    fn tick<'a>(&'a self, key: &'a str, period: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn tick<'a>(&'a self, tick: &'a Key, life: Duration) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// Writes beside the lock how far its work has come, unless a later lease was granted since.
+    fn note<'a>(&'a self, lock: &'a Key, fence: u64, note: Progress) -> BoxFuture<'a, Result<Noted, StoreError>>;
+
+    /// What was noted last.
+    fn noted<'a>(&'a self, lock: &'a Key) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseAsk {
-    /// The lock's key, as the configuration names it.
-    pub key: String,
+    /// The lock, as the configuration names it.
+    pub lock: Key,
     /// The trace id of the run: the value of the lock, by which its owner is known.
     pub holder: String,
+    /// What those who find the lease held are told of its holder.
+    pub pod: String,
     pub ttl: Duration,
 }
 
@@ -46,9 +57,10 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acquired {
     Granted(Grant),
-    /// Somebody holds it: their trace id, and how long it stands unless it is renewed.
+    /// Somebody holds it: their trace id, the name of their pod, and how long it stands unless it is renewed.
     Held {
         holder: String,
+        pod: String,
         remaining: Duration,
     },
 }
@@ -57,6 +69,25 @@ pub enum Acquired {
 pub enum Renewed {
     Until(Validity),
     Lost,
+}
+
+/// How far the work has come, in the flow's own words, and how long that is worth keeping.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    pub text: Bytes,
+    pub life: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    Written,
+    /// A later lease was granted: what it notes counts.
+    Superseded,
+}
+
+/// The key of one tick of a schedule, in seconds since 1970: it says that somebody has it.
+pub fn tick_key(group: &str, plan: &str, seconds: u64) -> Result<Key, KeyError> {
+    Key::new(format!("hydrant:{{{group}:warm:{plan}}}:tick:{seconds}"))
 }
 
 /// The moment from which the lease could belong to somebody else.

@@ -23,7 +23,7 @@ pub trait Listing: Send + Sync {
 pub struct PageAsk<'a> {
     /// Where the page before ended; none for the first.
     pub after: Option<&'a Cursor>,
-    /// More members than this are not given in one page.
+    /// Members of one page. A listing whose pages are the store's own may give a few more.
     pub limit: usize,
     pub trace: TraceContext,
     pub deadline: Instant,

@@ -59,6 +59,16 @@ impl Ttl {
         self.base.mul_f64(1.0 + spread * (2.0 * random.unit() - 1.0)).max(Self::SHORTEST)
     }
 
+    /// The same, up to this much shorter: what thousands were filled with in a minute should not end in one either. Only
+    /// ever shorter, because an index counts on `longest`.
+    pub fn staggered(&self, percent: u8, random: &Random) -> Duration {
+        let life = self.draw(random);
+        if percent == 0 {
+            return life;
+        }
+        life.mul_f64(1.0 - f64::from(percent.min(90)) / 100.0 * random.unit()).max(Self::SHORTEST)
+    }
+
     /// The longest that a value, or the memory that there is none, can stand.
     pub fn longest(&self) -> Duration {
         let value = self.base.mul_f64(1.0 + f64::from(self.jitter_percent) / 100.0).max(Self::SHORTEST);
@@ -90,5 +100,15 @@ mod tests {
             assert!(life <= ttl.longest().as_secs_f64());
         }
         assert_eq!(ttl.renew_below(), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn staggered_lives_spread_below_the_longest() {
+        let ttl = Ttl::new(Duration::from_secs(100), 0, 20, None).expect("a good ttl");
+        let random = Random::from_seed(3);
+        let lives: Vec<f64> = (0..1_000).map(|_| ttl.staggered(20, &random).as_secs_f64()).collect();
+        assert!(lives.iter().all(|life| (80.0..=100.0).contains(life)));
+        assert!(lives.iter().any(|life| *life < 82.0) && lives.iter().any(|life| *life > 98.0));
+        assert_eq!(ttl.staggered(0, &random), Duration::from_secs(100));
     }
 }

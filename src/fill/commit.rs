@@ -25,7 +25,7 @@ impl Filler {
         let bytes = value.len();
         let write = Write {
             value: value.clone(),
-            ttl: entity.ttl().draw(&self.random),
+            ttl: entity.ttl().staggered(job.stagger_percent, &self.random),
             rules: entity.rules(version),
             aliases: named.iter().map(Named::key).cloned().collect(),
             registered_for: entity.registered_for(self.config.claim_life),

@@ -79,6 +79,8 @@ pub struct Job {
     pub mode: ClaimMode,
     /// The value is written as if nobody had touched it for so long, where the store can do that.
     pub untouched_for: Option<Duration>,
+    /// Up to how much shorter than its entity's life the value may live: what is filled together should not end together.
+    pub stagger_percent: u8,
     pub trace: TraceContext,
     /// When the call came that this fill is for. Once the subject has logged out, what was asked for before is not
     /// written any more.

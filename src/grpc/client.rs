@@ -7,6 +7,7 @@
 pub mod credentials;
 pub mod invalidate;
 pub mod job;
+pub mod warm;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -30,6 +30,7 @@ use crate::prehydrate::request::{
 use crate::prehydrate::wanted::Wanted;
 
 pub mod record;
+pub mod warm_up;
 
 /// The limits of `prehydrate.proto` and `member.proto`.
 const MAX_MEMBERS: usize = 256;

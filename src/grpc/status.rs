@@ -38,13 +38,14 @@ const MALFORMED: Face = Face {
     retry: None,
 };
 
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     Kind::InvalidField,
     Kind::UnknownEntity,
     Kind::UnknownAlias,
     Kind::ForeignKey,
     Kind::ValueRefused,
     Kind::UnknownJob,
+    Kind::UnknownPlan,
     Kind::MemberUnresolved,
     Kind::TooLarge,
     Kind::Unauthenticated,
@@ -133,6 +134,7 @@ const fn face(kind: Kind) -> Face {
         Kind::ForeignKey => (Code::InvalidArgument, ErrorReason::ForeignKey, None),
         Kind::ValueRefused => (Code::InvalidArgument, ErrorReason::ValueRefused, None),
         Kind::UnknownJob => (Code::NotFound, ErrorReason::UnknownJob, None),
+        Kind::UnknownPlan => (Code::InvalidArgument, ErrorReason::UnknownPlan, None),
         Kind::MemberUnresolved => (Code::FailedPrecondition, ErrorReason::MemberUnresolved, None),
         Kind::TooLarge => (Code::ResourceExhausted, ErrorReason::TooLarge, None),
         Kind::Unauthenticated => (Code::Unauthenticated, ErrorReason::Unauthenticated, None),
@@ -159,6 +161,7 @@ const fn words(kind: Kind) -> &'static str {
         Kind::ForeignKey => "a key or pattern lies under no declared prefix, or is one of hydrant's own",
         Kind::ValueRefused => "the given value cannot be cached",
         Kind::UnknownJob => "there is no such job, or it ended more than an hour ago",
+        Kind::UnknownPlan => "no such plan is declared",
         Kind::MemberUnresolved => "the member cannot be found by this alias: give its own parameters",
         Kind::TooLarge => "the message is larger than this rpc takes",
         Kind::Unauthenticated => "the caller, or the cookie it passed on, was not accepted",
@@ -265,6 +268,7 @@ mod tests {
                 "ForeignKey INVALID_ARGUMENT FOREIGN_KEY",
                 "ValueRefused INVALID_ARGUMENT VALUE_REFUSED",
                 "UnknownJob NOT_FOUND UNKNOWN_JOB",
+                "UnknownPlan INVALID_ARGUMENT UNKNOWN_PLAN",
                 "MemberUnresolved FAILED_PRECONDITION MEMBER_UNRESOLVED",
                 "TooLarge RESOURCE_EXHAUSTED TOO_LARGE",
                 "Unauthenticated UNAUTHENTICATED UNAUTHENTICATED",

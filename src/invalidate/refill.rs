@@ -89,7 +89,18 @@ impl Refiller {
         let now = Instant::now();
         let trace = trace.child(&self.tools.means.random);
         let (session, owner, untouched_for, deadline) = (None, None, None, now + LONGEST);
-        let job = Job { settings, member, owner, session, mode, untouched_for, trace, accepted: now, deadline };
+        let job = Job {
+            settings,
+            member,
+            owner,
+            session,
+            mode,
+            untouched_for,
+            stagger_percent: 0,
+            trace,
+            accepted: now,
+            deadline,
+        };
         let resource = self.tools.hands.filler.fill(job).await;
         self.tools.means.metrics.refilled(resource.outcome);
     }

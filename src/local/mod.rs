@@ -5,6 +5,7 @@
 
 pub mod habits;
 pub mod journal;
+pub mod lease;
 pub mod memory;
 mod removal;
 mod shelf;

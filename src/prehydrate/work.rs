@@ -175,6 +175,7 @@ impl Prehydrate {
             session: login.subject.session().cloned(),
             mode,
             untouched_for: None,
+            stagger_percent: 0,
             trace: login.trace,
             accepted: login.accepted,
             deadline,

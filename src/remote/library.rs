@@ -47,6 +47,10 @@ pub enum Script {
     Weed,
     Recall,
     Remember,
+    Acquire,
+    Renew,
+    Release,
+    Note,
 }
 
 /// The library's text and the scripts' hashes, worked out once.
@@ -153,7 +157,7 @@ impl Default for Functions {
 }
 
 impl Script {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Claim,
         Self::Commit,
         Self::CommitRuled,
@@ -164,6 +168,10 @@ impl Script {
         Self::Weed,
         Self::Recall,
         Self::Remember,
+        Self::Acquire,
+        Self::Renew,
+        Self::Release,
+        Self::Note,
     ];
 
     const fn function(self) -> &'static str {
@@ -178,6 +186,10 @@ impl Script {
             Self::Weed => "hydrant_v3_weed",
             Self::Recall => "hydrant_v3_recall",
             Self::Remember => "hydrant_v3_remember",
+            Self::Acquire => "hydrant_v3_acquire",
+            Self::Renew => "hydrant_v3_renew",
+            Self::Release => "hydrant_v3_release",
+            Self::Note => "hydrant_v3_note",
         }
     }
 
@@ -193,6 +205,10 @@ impl Script {
             Self::Weed => include_str!("lua/weed.lua"),
             Self::Recall => include_str!("lua/recall.lua"),
             Self::Remember => include_str!("lua/remember.lua"),
+            Self::Acquire => include_str!("lua/acquire.lua"),
+            Self::Renew => include_str!("lua/renew.lua"),
+            Self::Release => include_str!("lua/release.lua"),
+            Self::Note => include_str!("lua/note.lua"),
         }
     }
 
@@ -205,9 +221,12 @@ impl Script {
             | Self::Absent
             | Self::Register
             | Self::Replace
-            | Self::Remember => "",
+            | Self::Remember
+            | Self::Acquire
+            | Self::Renew
+            | Self::Note => "",
             Self::Recall => "'no-writes'",
-            Self::Abort | Self::Weed => "'allow-oom'",
+            Self::Abort | Self::Weed | Self::Release => "'allow-oom'",
         }
     }
 
@@ -221,6 +240,7 @@ impl Script {
             Self::Replace => Op::Replace,
             Self::Weed => Op::Weed,
             Self::Recall | Self::Remember => Op::Habits,
+            Self::Acquire | Self::Renew | Self::Release | Self::Note => Op::Lease,
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Op {
     Journal,
     /// A subject's history, and who has read what.
     Habits,
+    /// Who runs a schedule, and how far it is.
+    Lease,
     /// Asking replicas whether they have it.
     Wait,
     /// Asking who owns what.
@@ -100,7 +102,7 @@ impl Request {
 }
 
 impl Op {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Claim,
         Self::Commit,
         Self::Absent,
@@ -117,6 +119,7 @@ impl Op {
         Self::Scan,
         Self::Journal,
         Self::Habits,
+        Self::Lease,
         Self::Wait,
         Self::Topology,
         Self::Ping,
@@ -141,6 +144,7 @@ impl Op {
             Self::Scan => "scan",
             Self::Journal => "journal",
             Self::Habits => "habits",
+            Self::Lease => "lease",
             Self::Wait => "wait",
             Self::Topology => "topology",
             Self::Ping => "ping",

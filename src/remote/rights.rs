@@ -5,7 +5,7 @@
 //! (tests/it/acl.rs) fails.
 
 /// On every server.
-pub const COMMANDS: [&str; 37] = [
+pub const COMMANDS: [&str; 45] = [
     "asking",
     "cluster|keyslot",
     "cluster|slots",
@@ -15,6 +15,9 @@ pub const COMMANDS: [&str; 37] = [
     "get",
     "hdel",
     "hexists",
+    "hget",
+    "hgetall",
+    "hincrby",
     "hlen",
     "hscan",
     "hset",
@@ -30,10 +33,15 @@ pub const COMMANDS: [&str; 37] = [
     "time",
     "type",
     "wait",
+    "xack",
     "xadd",
+    "xautoclaim",
+    "xclaim",
     "xdel",
+    "xgroup|create",
     "xlen",
     "xrange",
+    "xreadgroup",
     "zadd",
     "zcard",
     "zcount",

@@ -6,10 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hydrant::domain::habits::{Habits, Update};
 use hydrant::domain::journal::{Hold, Journal, Note};
+use hydrant::domain::lease::{Acquired, LeaseAsk, Leases, Progress, tick_key};
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::domain::random::Random;
 use hydrant::domain::removal::{Removal, ScanStep};
 use hydrant::domain::secret::{Secret, SecretCell};
+use hydrant::domain::shards::{Done, Shards};
 use hydrant::domain::store::Confirmed;
 use hydrant::remote::journal::RemoteJournal;
 use hydrant::remote::{Auth, Config, Mode};
@@ -43,6 +45,7 @@ entities:
   removal: {{ key: "removal:{{id}}", scope: shared, aliases: {{ email: {{ key: "mail:{{email}}" }} }}, load: {{ source: api, get: "/{{id}}" }}, ttl: 5m, fields: {{ allow: [email] }} }}
   braced: {{ key: "{{{{shop}}}}:{{id}}", scope: shared, load: {{ source: api, get: "/{{id}}" }}, ttl: 5m, fields: {{ allow: [name] }} }}
   price: {{ key: "price:{{id}}", scope: shared, writers: shared, load: {{ source: api, get: "/{{id}}" }}, ttl: 5m, fields: {{ allow: [name] }} }}
+warmup: {{ nightly: {{ steps: {{ prices: {{ entity: price, members: [1] }} }} }} }}
 "#
         );
         std::fs::write(&file, config).expect("writable");
@@ -138,6 +141,7 @@ async fn the_sidecars_user_can_do_everything_that_a_sidecar_does() {
         fill(&*rig.store, &key(text), "v").await.expect("filled");
     }
     the_journal_works(&rig).await;
+    a_lease_and_its_shards_work(&rig).await;
     let subject = Pseudonym::new("test", None, "7");
     let update = Update {
         from_scratch: false,
@@ -156,6 +160,52 @@ async fn the_sidecars_user_can_do_everything_that_a_sidecar_does() {
     for node in &cluster.nodes {
         assert_eq!(refusals(node), "[]", "nothing was refused");
     }
+}
+
+async fn a_lease_and_its_shards_work(rig: &Rig) {
+    let (lock, ttl) = (key("hydrant:{test:warm:nightly}:lock"), Duration::from_secs(10));
+    let ask = LeaseAsk { lock: lock.clone(), holder: "a".to_owned(), pod: "pod-1".to_owned(), ttl };
+    let mut fence = 0;
+    until("a lease", async || match rig.store.acquire(&ask).await {
+        Ok(Acquired::Granted(grant)) => {
+            fence = grant.fence;
+            true
+        }
+        Ok(Acquired::Held { .. }) | Err(_) => false,
+    })
+    .await;
+    rig.store.renew(&ask, fence).await.expect("renewed");
+    let progress = Progress { text: Bytes::from("half"), life: ttl };
+    rig.store.note(&lock, fence, progress).await.expect("noted");
+    assert_eq!(rig.store.noted(&lock).await, Ok(Some(Bytes::from("half"))));
+    let tick = tick_key("test", "nightly", 60).expect("a good key");
+    assert_eq!(rig.store.tick(&tick, ttl).await, Ok(true));
+
+    rig.store.open(&lock).await.expect("opened");
+    for shard in ["one", "two"] {
+        rig.store.put(&lock, Bytes::from(shard)).await.expect("put");
+    }
+    let take = async |worker: &'static str, silent_for| {
+        let taken = rig.store.take(&lock, worker, silent_for).await.expect("asked");
+        taken.map(|taken| (taken.id, taken.shard))
+    };
+    let (first, shard) = take("a", ttl).await.expect("a shard");
+    assert_eq!(shard, "one");
+    let (second, _) = take("a", ttl).await.expect("a shard");
+    rig.store.hold(&lock, "a", &first).await.expect("held");
+    assert_eq!(take("b", ttl).await, None, "both are being worked on");
+    assert!(take("b", Duration::from_millis(1)).await.is_some(), "its worker is silent");
+    let done = Done { done: 3, warmed: 2, fresh: 1, failed: 0 };
+    for worker in ["a", "b"] {
+        rig.store.finish(&lock, worker, &first, done).await.expect("finished");
+    }
+    let standing = rig.store.standing(&lock).await.expect("read");
+    assert_eq!((standing.left, standing.done, standing.workers), (1, done, 1), "counted once");
+    assert_eq!(standing.oldest.as_deref(), Some(&b"two"[..]));
+    rig.store.finish(&lock, "a", &second, done).await.expect("finished");
+    rig.store.close(&lock).await.expect("closed");
+    assert_eq!(take("a", ttl).await, None);
+    rig.store.release(&ask, fence).await.expect("released");
 }
 
 async fn the_journal_works(rig: &Rig) {

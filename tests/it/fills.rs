@@ -88,6 +88,7 @@ impl World {
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::ZERO },
             untouched_for: None,
+            stagger_percent: 0,
             trace: TraceContext::start(&Random::from_seed(1)),
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_secs(4),

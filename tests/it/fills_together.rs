@@ -111,6 +111,7 @@ impl World {
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::ZERO },
             untouched_for: None,
+            stagger_percent: 0,
             trace: TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").expect("well formed"),
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_secs(5),

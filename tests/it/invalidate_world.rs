@@ -220,6 +220,7 @@ impl Sidecar {
             session: None,
             mode: ClaimMode::Miss { renew_below: Duration::ZERO },
             untouched_for: None,
+            stagger_percent: 0,
             trace: trace(),
             accepted,
             deadline: now + Duration::from_secs(4),

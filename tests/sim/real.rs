@@ -25,7 +25,20 @@ const LENGTH: usize = 250;
 const LIBRARY: &str = "hydrant_v3";
 /// Histories are no part of the protocol, and not simulated.
 const NOT_SIMULATED: [&str; 2] = ["recall", "remember"];
-const FUNCTIONS: &[&str] = &["claim", "commit", "commit_ruled", "absent", "abort", "register", "replace", "weed"];
+const FUNCTIONS: &[&str] = &[
+    "claim",
+    "commit",
+    "commit_ruled",
+    "absent",
+    "abort",
+    "register",
+    "replace",
+    "weed",
+    "acquire",
+    "renew",
+    "release",
+    "note",
+];
 /// Two clocks, and the time that a command is under way.
 const CLOCKS: i64 = 2_000;
 
@@ -89,6 +102,8 @@ fn dump(key: &str) -> Vec<Words> {
         vec!["ZRANGE", &tombstone, "0", "-1", "WITHSCORES"],
         vec!["ZRANGE", "tag", "0", "-1", "WITHSCORES"],
         vec!["HGETALL", key],
+        vec!["HGETALL", "book"],
+        vec!["GET", "note"],
         vec!["ZRANGE", key, "0", "-1", "WITHSCORES"],
         vec!["XRANGE", key, "-", "+"],
     ]
@@ -164,6 +179,7 @@ fn random_function(rng: &mut StdRng, key: &str) -> Words {
     let (value, life) = (of(&["a", "b", "7"]), "100000");
     let (version, flag, lag) = (of(&["", "1", "2"]), of(&["", "1"]), of(&["", "50000", "200000"]));
     let mark = of(&["nnnnnnnnnnnnnnnn", "mmmmmmmmmmmmmmmm"]);
+    let (holder, fence) = (of(&["a", "b", "7"]), of(&["1", "2", "3"]));
     let name = FUNCTIONS[rng.random_range(0..FUNCTIONS.len())];
     let rest: Vec<&str> = match name {
         "claim" => vec!["2", &guard, key, &token, life, ["-1", "0", "300000"][rng.random_range(0..3)]],
@@ -177,6 +193,10 @@ fn random_function(rng: &mut StdRng, key: &str) -> Words {
         "register" => vec!["2", "tag", "gone", key, life, "60000", "16"],
         "replace" => vec!["3", key, &guard, &tombstone, &value, life, "2", &mark, life],
         "weed" => vec!["3", key, &guard, &tombstone, &mark],
+        "acquire" => vec!["2", key, "book", &holder, life, "pod"],
+        "renew" => vec!["2", key, "book", &holder, &version, life],
+        "release" => vec!["2", key, "book", &holder, &version],
+        "note" => vec!["2", "book", "note", &fence, &value, life],
         name => panic!("say with which arguments to compare {name}"),
     };
     words(&[&["FCALL", &format!("{LIBRARY}_{name}")], &rest[..]].concat())

@@ -99,6 +99,7 @@ impl Sidecar {
             session: None,
             mode,
             untouched_for: None,
+            stagger_percent: 0,
             trace: TraceContext::start(&self.random),
             accepted: Instant::now(),
             deadline: Instant::now() + Duration::from_millis(1_500),

@@ -83,7 +83,7 @@ fn an_override_that_leads_nowhere_is_refused_with_what_was_meant() {
         ("HYDRANT__WORKERS__0", "set HYDRANT__WORKERS"),
         ("HYDRANT__", "one of HYDRANT__GROUP"),
         ("HYDRANT__REDIS__URL", "did you mean HYDRANT__REDIS__NODES?"),
-        ("HYDRANT__WARMUP", "prehydrate what is needed"),
+        ("HYDRANT__CHANGES", "until messages of other systems are followed"),
     ] {
         let problems = refused(SMALL, &[(variable, "x")]).to_string();
         assert!(problems.starts_with(&format!("environment {variable}: ")), "{problems}");

@@ -33,7 +33,6 @@ fn the_top_level() {
         ("store: memory", "store: memory\ncolour: red", "colour: there is no key `colour` here"),
         ("store: memory", "store: memory\nworkers: 65", "workers: `65` is out of range, 1 to 64"),
         ("store: memory", "store: memory\nworkers: two", "workers: `two` is not a whole number"),
-        ("store: memory", "store: memory\nwarmup: {}", "warmup: `warmup` is not in this version yet"),
         (
             "store: memory",
             "store: memory\nlocal: { critical: {} }",
@@ -306,7 +305,7 @@ fn aliases_tags_versions_and_graces() {
         ),
         (
             alias("key: \"{{{id}}}:g\", value: full"),
-            "entities.user.aliases.e.key: `{{{id}}}:g` is not a template: the template's own text would make a bad key: the key looks like one of Hydrant's own (`{…}:g`, `:x`, `:t`, `:m`)",
+            "entities.user.aliases.e.key: `{{{id}}}:g` is not a template: the template's own text would make a bad key: the key looks like one of Hydrant's own (`{…}:g`, `:x`, `:t`, `:m`, `:l`, `:p`, `:s`, `:r`)",
         ),
         (
             "scope: tenant, bind: { id: tenant }, tags: [\"by:{subject}\"], load: { source: api, get: /u, credential: service }, ttl: 5m".to_owned(),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::time::Instant;
-use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 use crate::domain::caller::Right;
@@ -14,12 +14,14 @@ use crate::grpc::layer::deadline::Deadline;
 use crate::grpc::pb::cache_control_service_server::CacheControlService;
 use crate::grpc::pb::{
     ExplainRequest, ExplainResponse, GetJobRequest, GetJobResponse, InvalidateRequest, InvalidateResponse,
-    PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WarmUpResponse, WatchJobRequest,
+    PrehydrateRequest, PrehydrateResponse, StatsRequest, StatsResponse, WarmUpRequest, WatchJobRequest,
 };
 use crate::grpc::service::follow::{Following, follow};
+use crate::grpc::service::warm_up::{Events, events};
 use crate::grpc::service::{Services, caller, not_built, refuse};
 use crate::grpc::{convert, status};
 use crate::prehydrate::request::{self as prehydrate, Who};
+use crate::warm::jobs;
 
 /// A caller that waits is answered this long before its deadline, or a tenth of its time where that is less, so that it
 /// hears what is done so far instead of nothing.
@@ -51,7 +53,7 @@ impl Control {
 #[tonic::async_trait]
 impl CacheControlService for Control {
     type WatchJobStream = Following;
-    type WarmUpStream = Empty<Result<WarmUpResponse, Status>>;
+    type WarmUpStream = Events;
 
     async fn prehydrate(&self, call: Request<PrehydrateRequest>) -> Result<Response<PrehydrateResponse>, Status> {
         let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
@@ -83,6 +85,10 @@ impl CacheControlService for Control {
     async fn get_job(&self, call: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
         let caller = caller(&call)?;
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
+        if jobs::is_ours(&id) {
+            let job = self.services.warm.job(&id).map_err(refuse)?;
+            return Ok(Response::new(GetJobResponse { job: Some(convert::job::warm_up(job)) }));
+        }
         let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
         caller.may_see(&job).map_err(refuse)?;
         Ok(Response::new(GetJobResponse { job: Some(convert::job::job(job)) }))
@@ -91,16 +97,24 @@ impl CacheControlService for Control {
     async fn watch_job(&self, call: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let caller = caller(&call)?;
         let id = convert::job::id(call.into_inner().job_id).map_err(refuse)?;
+        let Services { invalidate, warm, stopping, .. } = &self.services;
+        if jobs::is_ours(&id) {
+            let states = warm.watch(&id).map_err(refuse)?;
+            return Ok(Response::new(follow(states.map(|job| Ok(convert::job::warm_up(job))), stopping.clone())));
+        }
         if caller.is_held() {
-            let job = self.services.invalidate.job(&id).await.map_err(refuse)?;
+            let job = invalidate.job(&id).await.map_err(refuse)?;
             caller.may_see(&job).map_err(refuse)?;
         }
-        let states = self.services.invalidate.watch(&id).await.map_err(refuse)?;
-        Ok(Response::new(follow(states, self.services.stopping.clone())))
+        let states = invalidate.watch(&id).await.map_err(refuse)?;
+        Ok(Response::new(follow(states.map(|job| job.map(convert::job::job)), stopping.clone())))
     }
 
-    async fn warm_up(&self, _: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
-        Err(not_built())
+    async fn warm_up(&self, call: Request<WarmUpRequest>) -> Result<Response<Self::WarmUpStream>, Status> {
+        let trace = *call.extensions().get::<TraceContext>().ok_or_else(status::internal)?;
+        let request = convert::warm_up::request(call.into_inner(), trace).map_err(refuse)?;
+        let told = self.services.warm.run(request).map_err(refuse)?;
+        Ok(Response::new(events(told, self.services.stopping.clone())))
     }
 
     async fn stats(&self, call: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {

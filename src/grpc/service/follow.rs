@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::domain::error::{Error, Kind};
-use crate::grpc::pb::WatchJobResponse;
-use crate::grpc::{convert, status};
-use crate::invalidate::jobs::Job;
+use crate::grpc::pb::{Job, JobState, WatchJobResponse};
+use crate::grpc::status;
 
 /// What the contract promises.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
@@ -57,50 +56,27 @@ impl<S: Stream<Item = Result<Job, Error>> + Unpin> Follower<S> {
             // It has not been told of even once: whoever tells is slower than that.
             (Err(_elapsed), None) => return Some((Err(status::internal()), None)),
         };
-        let is_final = job.state.is_final();
+        let is_final = matches!(job.state(), JobState::Succeeded | JobState::Partial | JobState::Failed);
         self.last = Some(job.clone());
-        let answer = WatchJobResponse { job: Some(convert::job::job(job)) };
+        let answer = WatchJobResponse { job: Some(job) };
         Some((Ok(answer), (!is_final).then_some(self)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use tokio::sync::mpsc;
     use tokio::time::Instant;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::Code;
 
     use super::*;
-    use crate::domain::journal::JobId;
-    use crate::grpc::pb;
-    use crate::invalidate::jobs::{Detail, JobState};
-    use crate::invalidate::request::{Cause, Counts, Durability, Mode};
 
     fn job(state: JobState) -> Job {
-        Job {
-            id: JobId::new("3-1").expect("a good id"),
-            state,
-            trace: String::new(),
-            created: SystemTime::UNIX_EPOCH,
-            updated: SystemTime::UNIX_EPOCH,
-            finished: None,
-            attempts: 1,
-            next_attempt: None,
-            holder: String::new(),
-            durability: Durability::Fleet,
-            reason: String::new(),
-            within: Vec::new(),
-            message: String::new(),
-            mode: Mode::Remove,
-            counts: Counts::default(),
-            detail: Detail::Invalidation { cause: Cause::ReplicasLate },
-        }
+        Job { state: state.into(), ..Job::default() }
     }
 
-    fn state(told: Option<Result<WatchJobResponse, Status>>) -> pb::JobState {
+    fn state(told: Option<Result<WatchJobResponse, Status>>) -> JobState {
         told.expect("not over").expect("no error").job.expect("a job").state()
     }
 
@@ -111,9 +87,9 @@ mod tests {
         for next in [JobState::Waiting, JobState::Running, JobState::Succeeded, JobState::Running] {
             tell.send(Ok(job(next))).await.expect("listens");
         }
-        assert_eq!(state(following.next().await), pb::JobState::Waiting);
-        assert_eq!(state(following.next().await), pb::JobState::Running);
-        assert_eq!(state(following.next().await), pb::JobState::Succeeded);
+        assert_eq!(state(following.next().await), JobState::Waiting);
+        assert_eq!(state(following.next().await), JobState::Running);
+        assert_eq!(state(following.next().await), JobState::Succeeded);
         assert!(following.next().await.is_none());
     }
 
@@ -124,7 +100,7 @@ mod tests {
         tell.send(Ok(job(JobState::Waiting))).await.expect("listens");
         let began = Instant::now();
         for _ in 0..3 {
-            assert_eq!(state(following.next().await), pb::JobState::Waiting);
+            assert_eq!(state(following.next().await), JobState::Waiting);
         }
         assert_eq!(began.elapsed(), 2 * AT_LEAST_EVERY);
     }
@@ -135,7 +111,7 @@ mod tests {
         let stopping = CancellationToken::new();
         let mut following = follow(ReceiverStream::new(states), stopping.clone());
         tell.send(Ok(job(JobState::Waiting))).await.expect("listens");
-        assert_eq!(state(following.next().await), pb::JobState::Waiting);
+        assert_eq!(state(following.next().await), JobState::Waiting);
         stopping.cancel();
         let last = following.next().await.expect("a last word").expect_err("not final");
         assert_eq!(last.code(), Code::Unavailable);

@@ -3,6 +3,7 @@
 pub mod control;
 mod follow;
 pub mod read;
+mod warm_up;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::grpc::caller::Caller;
 use crate::grpc::status;
 use crate::invalidate::Invalidate;
 use crate::prehydrate::Prehydrate;
+use crate::warm::Warm;
 
 /// The flows behind the door; one more for each issue that brings one.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub struct Services {
     pub invalidate: Invalidate,
     /// What is declared: whose data a call is about follows from it.
     pub live: Live,
+    pub warm: Warm,
     /// Ends streams that would outlive the process.
     pub stopping: CancellationToken,
 }

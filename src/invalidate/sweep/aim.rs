@@ -114,6 +114,8 @@ fn read(name: Bytes) -> Option<(Key, Met)> {
         Some((key, Sibling::Guard | Sibling::Index)) => Some((key, Met::Beside)),
         // They bring nothing back, and end by themselves.
         Some((_, Sibling::Tombstone | Sibling::Provenance)) => None,
+        // Those of a lock are no member's.
+        Some((_, Sibling::Lease | Sibling::Progress | Sibling::Shards | Sibling::Results)) => None,
         None => Key::new(name).ok().map(|key| (key, Met::Value)),
     }
 }

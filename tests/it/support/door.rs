@@ -29,11 +29,14 @@ use hydrant::invalidate::{self, Hands, Invalidate, Means};
 use hydrant::local;
 use hydrant::local::habits::MemoryHabits;
 use hydrant::local::journal::MemoryJournal;
+use hydrant::local::lease::MemoryLeases;
 use hydrant::local::memory::MemoryStore;
 use hydrant::prehydrate::Prehydrate;
 use hydrant::prehydrate::cookies::Cookies;
 use hydrant::tasks::{Deaths, Tasks};
 use hydrant::telemetry;
+use hydrant::warm::plan::Plans;
+use hydrant::warm::{self, Warm};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,7 +79,7 @@ impl Setup {
         let (random, source, mut registry) = (Random::from_seed(7), Arc::new(source), Registry::default());
         let (tasks, deaths) = Tasks::new();
         let store = MemoryStore::new(local::Config { bytes: 1 << 20, items: 1_000 }, random.clone());
-        let (prehydrate, invalidate, live) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
+        let (prehydrate, invalidate, warm, live) = flows(&store, source.clone(), &tasks, &random, &mut registry).await;
         let api = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners =
             Listeners::bind(&Config { api, socket, remote: None, limits, drain }).await.expect("a free port");
@@ -85,7 +88,7 @@ impl Setup {
         let metrics = Metrics::register(&mut registry);
         let callers = caller::Config { pod: Grant::default(), jwt: None, remote: BTreeMap::new() };
         let door = Door {
-            services: Services { prehydrate, invalidate, live, stopping: tasks.stopping() },
+            services: Services { prehydrate, invalidate, warm, live, stopping: tasks.stopping() },
             callers: Callers::new(callers, Clock::System, metrics.clone()).expect("nobody but the pod"),
             outside: None,
             limits,
@@ -108,7 +111,7 @@ async fn flows(
     tasks: &Tasks,
     random: &Random,
     registry: &mut Registry,
-) -> (Prehydrate, Invalidate, Live) {
+) -> (Prehydrate, Invalidate, Warm, Live) {
     let live = Live::new(Settings {
         catalog: Arc::new(catalog(vec![subject_draft("user"), draft("role"), account()])),
         switch: Switch::default(),
@@ -137,10 +140,24 @@ async fn flows(
         Invalidate::new(config, hands, means, Arc::new(|_| {}))
     };
     invalidate.start().await.expect("there is no spool");
+    let warm = {
+        let tools = warm::Tools {
+            leases: Arc::new(MemoryLeases::default()),
+            shards: None,
+            filler: filler.clone(),
+            live: live.clone(),
+            tasks: tasks.clone(),
+            clock: Clock::System,
+            random: random.clone(),
+            adopt: telemetry::traces::plain(random.clone()),
+            metrics: warm::metrics::Metrics::register(registry),
+        };
+        Warm::start(warm::Config { group: "test".into(), pod: "pod-1".into() }, Plans::default(), tools)
+    };
     let config = prehydration::config(vec![name("user")], 512);
     let habits = Arc::new(MemoryHabits::default());
     let parts = Parts { cookies: Cookies::new(None, Clock::System), live: live.clone(), filler, habits };
-    (prehydration::start(config, parts, tasks, random, registry), invalidate, live)
+    (prehydration::start(config, parts, tasks, random, registry), invalidate, warm, live)
 }
 
 fn account() -> Draft {
