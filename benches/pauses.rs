@@ -161,14 +161,16 @@ fn watch(redis: &Redis, what: &'static str, work: impl FnOnce()) -> Seen {
         let asking = scope.spawn(|| {
             let mut connection = redis.connect().expect("the server runs");
             let mut waits = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let asked = Instant::now();
                 redis::cmd("GET").arg("small").exec(&mut connection).expect("answered");
                 waits.push(asked.elapsed());
+                if stop.load(Ordering::Relaxed) {
+                    return waits;
+                }
                 // tidy: waits because it asks now and then, as an application does
                 thread::sleep(Duration::from_micros(200));
             }
-            waits
         });
         work();
         stop.store(true, Ordering::Relaxed);

@@ -81,7 +81,7 @@ def fill(redis, key: bytes, fetch, ttl_ms: int) -> bytes | None:
 
     try:
         claim = b"c" + os.urandom(16) + str(CLAIM_LIFE_MS).encode()
-        stood = call("hydrant_v2_claim", 2, guard(key), key, claim, CLAIM_LIFE_MS, 0)
+        stood = call("hydrant_v3_claim", 2, guard(key), key, claim, CLAIM_LIFE_MS, 0)
         if isinstance(stood, int):
             # Fresh, known to be absent, or being filled by somebody else: answer with what is fetched, and keep nothing.
             return fetch()
@@ -90,11 +90,11 @@ def fill(redis, key: bytes, fetch, ttl_ms: int) -> bytes | None:
             value = fetch()
         finally:
             if value is None:
-                call("hydrant_v2_abort", 1, guard(key), claim)
+                call("hydrant_v3_abort", 1, guard(key), claim)
             else:
                 # 1: written; 0: invalidated meanwhile; 2: somebody wrote it meanwhile. What was fetched is good to
                 # answer with in every case.
-                call("hydrant_v2_commit", 2, guard(key), key, claim, stood, value, ttl_ms)
+                call("hydrant_v3_commit", 2, guard(key), key, claim, stood, value, ttl_ms)
         return value
     finally:
         redis.connection_pool.release(connection)

@@ -98,8 +98,13 @@ fn users(own: &str, group: &str, catalog: &Catalog, server: Server) -> [String; 
     let connecting = |word: &&&str| server == Server::Since7 || !SINCE_7.contains(*word);
     let connecting: Vec<&str> = CONNECTING.iter().filter(connecting).copied().collect();
 
-    let global =
-        [format!("~hydrant:{{{group}:*"), format!("~hydrant:{{*}}:{group}:marker"), "~hydrant:probe".to_owned()];
+    let global = [
+        format!("~hydrant:{{{group}:*"),
+        // Beside a history: that it was forgotten.
+        format!("~{{*}}:?:hydrant:{{{group}:*"),
+        format!("~hydrant:{{*}}:{group}:marker"),
+        "~hydrant:probe".to_owned(),
+    ];
     let sidecar: Vec<String> = keys("~", &all).into_iter().chain(siblings("~", &all)).chain(global).collect();
     let reader = keys(read, &all);
     let writer: Vec<String> = reader.iter().cloned().chain(keys("~", &shared)).chain(siblings("~", &shared)).collect();

@@ -17,9 +17,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::domain::entity::Name;
 use crate::domain::projection::paths::Place;
-use crate::domain::query::{Query, QueryError};
 use crate::domain::subject::Fact;
-use crate::domain::template::{MAX_PARAMS, Template, TemplateError, is_param_name};
+use crate::domain::template::{Template, TemplateError, is_param_name};
+
+pub mod query;
 
 pub trait Form: Sized {
     /// By which `shape` knows it again.
@@ -59,10 +60,6 @@ pub struct PathTemplate(pub Template);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagTemplate(pub Template);
-
-/// A query, to be parsed with the parameters that it may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqlText(pub String);
 
 /// Scheme, host and port, with nothing else in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +112,7 @@ pub fn any(format: &str) -> Option<AnyForm> {
         of::<KeyTemplate>(),
         of::<PathTemplate>(),
         of::<TagTemplate>(),
-        of::<SqlText>(),
+        of::<query::SqlText>(),
         of::<Fact>(),
         of::<Place>(),
         of::<Origin>(),
@@ -217,28 +214,6 @@ impl Form for TagTemplate {
     fn read(text: &str) -> Result<Self, Wrong> {
         Template::parse(text).map(Self).map_err(template)
     }
-}
-
-impl Form for SqlText {
-    const FORMAT: &'static str = "hydrant-query";
-    const KIND: &'static str = "query";
-
-    fn read(text: &str) -> Result<Self, Wrong> {
-        // What `$1` stands for is looked up later.
-        Query::parse(text, &["p"; MAX_PARAMS]).map(|_| Self(text.to_owned())).map_err(query)
-    }
-}
-
-fn query(error: QueryError) -> Wrong {
-    let hint = match &error {
-        QueryError::Empty | QueryError::NotAQuery => "`select id, name from users where id = {id}`",
-        QueryError::Several => "keep one query",
-        QueryError::Unbalanced => "look for a quote or a bracket without its partner; a brace stands in quotes",
-        QueryError::BadName(_) => "name parameters like variables: `{userId}`",
-        QueryError::BadNumber(_) | QueryError::Mixed => "write parameters by name: `{id}`",
-        QueryError::TooMany => "fewer parameters make a better key",
-    };
-    Wrong::new(format!("is not a query: {error}"), hint)
 }
 
 fn template(error: TemplateError) -> Wrong {

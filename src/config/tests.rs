@@ -7,6 +7,7 @@ use super::*;
 mod callers;
 mod environment;
 mod identity;
+mod postgres;
 mod refusals;
 
 /// Compares with a file of the repository; `BLESS=1` writes it instead.

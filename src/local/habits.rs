@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::time::Instant;
 
-use crate::domain::habits::{Fields, Habits, MAX_FIELDS, Reading, Touched, Update};
+use crate::domain::habits::{Fields, Habits, MAX_FIELDS, Reading, Sight, Update};
 use crate::domain::key::Key;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::store::StoreError;
@@ -57,14 +57,18 @@ impl Habits for MemoryHabits {
             hash.fields.clear();
         }
         update.remove.iter().for_each(|field| drop(hash.fields.remove(field)));
-        let set = update.set.iter().map(|(field, value)| (field.clone().into(), value.clone().into()));
-        hash.fields.extend(set);
+        for (field, value) in &update.set {
+            let (field, value) = (Bytes::from(field.clone()), Bytes::from(value.clone()));
+            if hash.fields.len() < MAX_FIELDS || hash.fields.contains_key(&field) {
+                hash.fields.insert(field, value);
+            }
+        }
         (hash.written, hash.end) = (now, now + life);
         ready(Ok(())).boxed()
     }
 
     /// This memory keeps no such clock.
-    fn touched<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
-        ready(Ok(Touched::Unknown)).boxed()
+    fn look<'a>(&'a self, _key: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>> {
+        ready(Ok(Sight::NOTHING)).boxed()
     }
 }

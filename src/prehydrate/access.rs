@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::domain::catalog::{Catalog, MemberError};
-use crate::domain::entity::{Entity, Name};
+use crate::domain::entity::{Entity, Member, Name};
 use crate::domain::error::Kind;
 use crate::domain::pseudonym::Pseudonym;
+use crate::domain::subject::Fact;
 use crate::fill::settings::Live;
+use crate::prehydrate::Config;
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
@@ -17,10 +21,12 @@ use crate::prehydrate::request::{Found, MemberRef};
 /// A read that is older, or in the future, is taken to have been now.
 const OLDEST: u64 = 3_600;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Access {
     /// For whom; none for reads without a user.
     pub subject: Option<Pseudonym>,
+    /// The subject's, where it was said.
+    pub tenant: Option<String>,
     pub what: What,
     pub found: Found,
     /// Unix seconds; none for now.
@@ -29,7 +35,7 @@ pub struct Access {
     pub count: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum What {
     Member(MemberRef),
     /// By one of its aliases, which says which entity was read and not which member.
@@ -61,14 +67,20 @@ pub enum Fate {
 pub struct Accesses {
     live: Live,
     learner: Learner,
-    /// None where no history is kept: reads are counted all the same.
-    recorder: Option<Recorder>,
+    recorder: Recorder,
+    config: Arc<ArcSwap<Config>>,
     metrics: Metrics,
 }
 
 impl Accesses {
-    pub const fn new(live: Live, learner: Learner, recorder: Option<Recorder>, metrics: Metrics) -> Self {
-        Self { live, learner, recorder, metrics }
+    pub const fn new(
+        live: Live,
+        learner: Learner,
+        recorder: Recorder,
+        config: Arc<ArcSwap<Config>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { live, learner, recorder, config, metrics }
     }
 
     /// The hash under which a user's history stands.
@@ -78,25 +90,46 @@ impl Accesses {
 
     pub fn tell(&self, access: Access) -> Result<Fate, Refused> {
         let settings = self.live.get();
-        let (entity, item) = look_up(&settings.catalog, &access.what)?;
+        let is_own = |member: &Member| self.may_be_own(&access, member);
+        let (entity, item) = look_up(&settings.catalog, &access.what, is_own)?;
         self.metrics.access(&entity, access.found, access.count);
-        let (Some(recorder), Some(subject), Some(item)) = (&self.recorder, access.subject, item) else {
+        let (Some(subject), Some(item)) = (access.subject, item) else { return Ok(Fate::Taken) };
+        // Where no history is kept reads are counted all the same.
+        if self.config.load().history.is_none() {
             return Ok(Fate::Taken);
-        };
+        }
         let now = self.learner.now().as_secs();
         let at = access.at.filter(|at| (now.saturating_sub(OLDEST)..=now).contains(at)).unwrap_or(now);
-        Ok(if recorder.offer(Read { subject, item, at }) { Fate::Taken } else { Fate::Dropped })
+        Ok(if self.recorder.offer(Read { subject, item, at }) { Fate::Taken } else { Fate::Dropped })
+    }
+
+    /// Whether the member is the reader's as far as that can be told: an agent who looks at a customer's profile does not
+    /// therefore read their own.
+    fn may_be_own(&self, access: &Access, member: &Member) -> bool {
+        let param = |fact| member.entity.param_of(fact).and_then(|param| member.params.get(param));
+        let bound = param(&Fact::Tenant);
+        let is_tenants = bound.is_none() || access.tenant.is_none() || bound == access.tenant.as_deref();
+        let tenant = access.tenant.as_deref().or(bound);
+        let is_users = match (param(&Fact::User), access.subject) {
+            (Some(user), Some(subject)) => self.subject(tenant, user) == subject,
+            (None, _) | (_, None) => true,
+        };
+        is_tenants && is_users
     }
 }
 
-fn look_up(catalog: &Catalog, what: &What) -> Result<(Name, Option<Item>), Refused> {
+/// The entity that was read, and what that says of whoever read it.
+fn look_up(catalog: &Catalog, what: &What, is_own: impl Fn(&Member) -> bool) -> Result<(Name, Option<Item>), Refused> {
+    let item_of = |member: &Member| if is_own(member) { Item::of(member) } else { None };
     match what {
         What::Member(MemberRef { entity, params }) => {
             let declared = entity_of(catalog, entity)?;
             // A history is of what the subject itself reads, so what follows from the subject need not be told.
             let item = match catalog.member(entity, params.clone()) {
-                Ok(member) => Item::of(&member),
-                Err(_) if declared.follows_from_login() && params.is_empty() => Item::parse(entity),
+                Ok(member) => item_of(&member),
+                Err(_) if declared.follows_from_login() && params.is_empty() => {
+                    declared.load().map(|_| Item::whole(declared.name().clone()))
+                }
                 Err(error) => return Err(refuse("member.params", Kind::InvalidField, &error)),
             };
             Ok((declared.name().clone(), item))
@@ -116,7 +149,7 @@ fn look_up(catalog: &Catalog, what: &What) -> Result<(Name, Option<Item>), Refus
                 None => catalog.member(found.entity.name().as_str(), found.params).ok(),
                 Some(_) => None,
             };
-            Ok((found.entity.name().clone(), member.as_ref().and_then(Item::of)))
+            Ok((found.entity.name().clone(), member.as_ref().and_then(item_of)))
         }
     }
 }

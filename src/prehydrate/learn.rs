@@ -13,7 +13,7 @@ use crate::domain::entity::Name;
 use crate::domain::habits::{Habits, Update};
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::subject::Subject;
-use crate::prehydrate::history::{Config, History};
+use crate::prehydrate::history::{Config, History, Known};
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::usefulness::Usefulness;
 
@@ -64,34 +64,38 @@ impl Learner {
     }
 
     /// The subject's habits as they stand now; empty where it has none, or they cannot be read.
-    pub async fn history(&self, subject: Pseudonym, config: &Config) -> History {
+    pub async fn history(&self, subject: Pseudonym, config: &Config, known: &Known<'_>) -> History {
         let reading = match self.habits.read(subject).await {
             Ok(reading) => reading,
+            // What is there is not known, so nothing of it is changed: see `remember`.
             Err(error) => {
                 tracing::debug!(%error, "a history could not be read");
                 self.metrics.history_failed();
                 return History::default();
             }
         };
-        let mut history = History::at_login(&reading.fields, self.clock.unix(), config);
-        self.metrics.history_read(history.scores.is_empty(), history.foreign);
+        let mut history = History::at_login(&reading.fields, self.clock.unix(), config, known);
         if reading.is_flooded {
+            history.foreign += 1;
             history.update.from_scratch = true;
         }
+        self.metrics.history_read(history.scores.is_empty(), history.foreign);
         history
     }
 
-    /// Writes back what the next login has to know, and counts the subject among all.
-    pub async fn remember(&self, subject: Pseudonym, history: &History, config: &Config) {
+    /// Writes back what the next login has to know, `age` after it was read, and counts the subject among all.
+    pub async fn remember(&self, subject: Pseudonym, history: History, age: Duration, config: &Config) {
         if !history.scores.is_empty() {
-            self.cohort.lock().unwrap_or_else(PoisonError::into_inner).count(history);
+            self.cohort.lock().unwrap_or_else(PoisonError::into_inner).count(&history);
         }
-        self.write(subject, &history.update, config).await;
+        if !history.update.set.is_empty() {
+            self.write(subject, &Update { age, ..history.update }, config).await;
+        }
     }
 
     /// Whether a marked value was read before it ended.
     pub fn ended(&self, entity: &Name, bytes: usize, was_read: bool) {
-        self.usefulness.ended(entity, bytes, was_read);
+        self.usefulness.ended(entity, was_read);
         self.metrics.sample_ended(entity, self.usefulness.of(entity).precision, bytes, was_read);
     }
 
@@ -144,12 +148,5 @@ mod tests {
         let score = |name: &str| cohort.scores[&Name::new(name).expect("a name")];
         assert!((score("profile") - 0.9).abs() < 0.05 && (score("orders") - 0.2).abs() < 0.1, "{:?}", cohort.scores);
         assert_eq!(cohort.scores.len(), 2);
-    }
-
-    #[test]
-    fn a_history_that_cannot_be_kept_longer_is_nobodys() {
-        let config = Config { half_life: Duration::from_secs(60), keep: 4, life: Duration::from_secs(60) };
-        let history = History::at_login(&Vec::new(), Duration::from_secs(1), &config);
-        assert!(history.scores.is_empty() && history.update.set.len() == 1, "only that a visit began");
     }
 }

@@ -51,7 +51,7 @@ use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::prehydrate::plan::Plan;
 use crate::prehydrate::predict::Candidate;
-use crate::prehydrate::queue::Queue;
+use crate::prehydrate::queue::{Queue, Urgency};
 use crate::prehydrate::record::Recorder;
 use crate::prehydrate::refused::{Session, Withdraw};
 use crate::prehydrate::request::{
@@ -130,14 +130,11 @@ impl Prehydrate {
         let queue = Queue::new(config.in_flight, config.queue);
         let runs = Runs::new(u64::from_le_bytes(random.bytes()), filler.epochs().clone());
         let learner = Learner::new(habits.clone(), &group, clock, metrics.clone());
-        let (samples, sampled) = sampler::channel();
-        let recorder = config.history.map(|kept| {
-            let (sampling, looker) = (config.sampling, learner.clone());
-            tasks.until_stop(async move { sampler::look(&*habits, &looker, kept, sampling, sampled).await });
-            Recorder::start(learner.clone(), kept, metrics.clone(), &tasks)
-        });
-        let accesses = Accesses::new(live.clone(), learner.clone(), recorder, metrics.clone());
-        let config = Arc::new(ArcSwap::from_pointee(config));
+        let (config, samples) = (Arc::new(ArcSwap::from_pointee(config)), Samples::default());
+        let (kept, looker, looked_at) = (config.clone(), learner.clone(), samples.clone());
+        tasks.until_stop(async move { sampler::look(&*habits, &looker, &kept, &looked_at).await });
+        let recorder = Recorder::start(learner.clone(), config.clone(), metrics.clone(), &tasks);
+        let accesses = Accesses::new(live.clone(), learner.clone(), recorder, config.clone(), metrics.clone());
         Self {
             config,
             cookies,
@@ -160,7 +157,7 @@ impl Prehydrate {
         &self.accesses
     }
 
-    /// Puts a new configuration in force. How many plans run at once stays as it was at the start.
+    /// Puts a new configuration in force. How many plans run at once, and how long they wait, stays as it was at the start.
     pub fn reconfigure(&self, config: Config, identity: Option<Identity>) {
         self.config.store(Arc::new(config));
         self.cookies.replace(identity);
@@ -201,7 +198,11 @@ impl Prehydrate {
             report(Status::Disabled)
         } else {
             let denied = plan.denied.clone();
-            match self.begin(&config, login, plan, habits) {
+            let urgency = match wait {
+                Wait::Completed { .. } => Urgency::Awaited,
+                Wait::Accepted | Wait::DryRun => Urgency::Background,
+            };
+            match self.begin(&config, login, plan, habits, urgency) {
                 Err(full) => Report { retry_after: Some(full.retry_after), ..report(Status::Shed) },
                 Ok((status, run)) => match wait {
                     Wait::Completed { until } => {
@@ -236,12 +237,13 @@ impl Prehydrate {
         login: Login,
         plan: Plan,
         habits: Option<history::Config>,
+        urgency: Urgency,
     ) -> Result<(Status, Arc<Run>), queue::Full> {
         let predicted = habits.map(|_| Predicted { subject: login.name, own: self.own_keys(&login.subject) });
         let growth = if predicted.is_some() { Growth::Ahead } else { Growth::Over };
         let id = PlanId::new(&plan, login.subject.session(), login.freshness, predicted);
         let now = Instant::now();
-        match self.runs.join(id, &plan.fills, growth, || self.queue.join(now))? {
+        match self.runs.join(id, &plan.fills, growth, || self.queue.join(now, urgency))? {
             Joined::Another(run) => Ok((Status::Coalesced, run)),
             Joined::First { run, entry, place: ticket } => {
                 let config = config.clone();

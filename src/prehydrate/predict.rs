@@ -1,7 +1,8 @@
 //! Which members a subject will probably read next: its habits, ranked, under a floor and several caps. Pure.
 //!
-//! Whoever has no habits yet gets what its cohort reads. Nothing is left out silently: what is considered and dropped
-//! keeps its score and the reason, because a dry run shows it.
+//! What a subject's history is silent about is as likely as it is usual, unless applications tell of its reads: then
+//! silence says that it is not read. Nothing is left out silently: what is considered and dropped keeps its score and the
+//! reason, because a dry run shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
+use crate::prehydrate::history::History;
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::request::{Exclusion, Planned, Reason, Why};
 use crate::prehydrate::usefulness::Usefulness;
@@ -27,7 +29,7 @@ pub struct Config {
     pub per_source: usize,
     /// Never predicted; a caller may still name them.
     pub never: Vec<Name>,
-    /// For a subject without a history, besides what most others read.
+    /// Tried with whoever was never seen without it, besides what most others read.
     pub cohort: Vec<Name>,
     /// An entity of which a smaller share is read is left out.
     pub precision: f64,
@@ -46,10 +48,9 @@ pub struct Candidate {
 
 /// What is known of the subject and of everybody.
 pub struct Habits<'a> {
-    /// Of this subject; empty for one that is not known.
-    pub own: &'a BTreeMap<Item, f64>,
-    /// Of all subjects seen by this sidecar.
-    pub cohort: &'a BTreeMap<Name, f64>,
+    pub own: &'a History,
+    /// How likely others read an entity.
+    pub usual: &'a BTreeMap<Name, f64>,
     pub usefulness: &'a Usefulness,
 }
 
@@ -74,11 +75,7 @@ pub fn predict(
     planned: &[Planned],
     random: &Random,
 ) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = if habits.own.is_empty() {
-        cohort(catalog, config, subject, habits)
-    } else {
-        habits.own.iter().filter_map(|(item, score)| candidate(catalog, subject, item, *score)).collect()
-    };
+    let mut candidates = gather(catalog, config, subject, habits);
     let above = add_what_they_wait_for(catalog, subject, &mut candidates);
     let held: BTreeSet<Identity> = planned.iter().map(|planned| planned.wanted.identity()).collect();
     candidates.retain(|candidate| !held.contains(&candidate.wanted.identity()));
@@ -97,14 +94,17 @@ pub fn predict(
         let id = candidate.wanted.identity();
         let waits_for = above.get(&id).into_iter().flatten();
         let barred = waits_for.filter_map(|above| left_out.get(above)).next().copied();
-        candidate.exclusion = barred.or_else(|| exclusion(config, candidate, habits.usefulness, deadline, &spent));
-        if candidate.exclusion == Some(Exclusion::Unused) && needed.contains(&id) {
+        let fault = barred.or_else(|| fault(config, candidate, habits.usefulness));
+        let fault = match fault {
             // It is of use to what follows from it.
-            candidate.exclusion = None;
-        }
-        if candidate.exclusion == Some(Exclusion::Unused) && barred.is_none() && random.unit() < config.explore {
-            (candidate.exclusion, candidate.reason) = (None, Reason::Exploration);
-        }
+            Some(Exclusion::Unused) if needed.contains(&id) => None,
+            Some(Exclusion::Unused) if barred.is_none() && random.unit() < config.explore => {
+                candidate.reason = Reason::Exploration;
+                None
+            }
+            fault => fault,
+        };
+        candidate.exclusion = fault.or_else(|| cap(config, candidate, habits.usefulness, deadline, &spent));
         match candidate.exclusion {
             None => spent.take(&candidate.wanted, habits.usefulness),
             Some(exclusion) => drop(left_out.insert(id, exclusion)),
@@ -142,17 +142,28 @@ fn add_what_they_wait_for(
     above
 }
 
-fn cohort(catalog: &Catalog, config: &Config, subject: &Subject, habits: &Habits<'_>) -> Vec<Candidate> {
-    let mut scores = habits.cohort.clone();
+/// How likely everybody reads an entity, by what was seen of all and by what the configuration says.
+pub fn usual(config: &Config, mut seen: BTreeMap<Name, f64>) -> BTreeMap<Name, f64> {
     for name in &config.cohort {
-        let score = scores.entry(name.clone()).or_default();
+        let score = seen.entry(name.clone()).or_default();
         *score = score.max(AS_LIKELY_AS_NOT);
     }
-    let members = scores.into_iter().filter_map(|(name, score)| {
-        let item = Item::parse(name.as_str())?;
-        Some(Candidate { reason: Reason::Cohort, ..candidate(catalog, subject, &item, score)? })
-    });
-    members.collect()
+    seen
+}
+
+/// What the subject's history names, and what others read that it is silent about.
+fn gather(catalog: &Catalog, config: &Config, subject: &Subject, habits: &Habits<'_>) -> Vec<Candidate> {
+    let History { scores, is_told, update: _, foreign: _ } = habits.own;
+    let own = scores.iter().filter_map(|(item, score)| candidate(catalog, subject, item, *score));
+    let mut candidates: Vec<Candidate> = own.collect();
+    let is_known = scores.values().any(|score| *score >= config.floor);
+    if !(*is_told && is_known) {
+        let usual = habits.usual.iter().map(|(name, score)| (Item::whole(name.clone()), score));
+        let silent = usual.filter(|(item, _)| !scores.contains_key(item));
+        let tried = silent.filter_map(|(item, score)| candidate(catalog, subject, &item, *score));
+        candidates.extend(tried.map(|candidate| Candidate { reason: Reason::Cohort, ..candidate }));
+    }
+    candidates
 }
 
 /// None for an item that the configuration has no more, that needs more than is known, or that is not this subject's.
@@ -166,7 +177,23 @@ fn candidate(catalog: &Catalog, subject: &Subject, item: &Item, score: f64) -> O
     Some(Candidate { wanted, score, reason: Reason::History, exclusion: None })
 }
 
-fn exclusion(
+/// Why an item is not worth a call, whatever else the plan holds. That an entity is hardly ever read comes before what
+/// the subject's score is: what is not filled is not seen, so scores of it say nothing any more.
+fn fault(config: &Config, candidate: &Candidate, usefulness: &Usefulness) -> Option<Exclusion> {
+    let name = candidate.wanted.entity().name();
+    if config.never.contains(name) {
+        Some(Exclusion::Never)
+    } else if usefulness.of(name).is_unused(config.precision) {
+        Some(Exclusion::Unused)
+    } else if candidate.score < config.floor {
+        Some(Exclusion::BelowFloor)
+    } else {
+        None
+    }
+}
+
+/// Why there is no room for an item, good as it may be.
+fn cap(
     config: &Config,
     candidate: &Candidate,
     usefulness: &Usefulness,
@@ -174,17 +201,10 @@ fn exclusion(
     spent: &Spent,
 ) -> Option<Exclusion> {
     let entity = candidate.wanted.entity();
-    let name = entity.name();
-    let figures = usefulness.of(name);
+    let figures = usefulness.of(entity.name());
     let source = entity.load().map(|load| &load.source);
     let calls = source.and_then(|source| spent.by_source.get(source)).copied().unwrap_or_default();
-    if config.never.contains(name) {
-        Some(Exclusion::Never)
-    } else if candidate.score < config.floor {
-        Some(Exclusion::BelowFloor)
-    } else if figures.is_unused(config.precision) {
-        Some(Exclusion::Unused)
-    } else if spent.items >= config.items {
+    if spent.items >= config.items {
         Some(Exclusion::ItemCap)
     } else if spent.bytes + figures.bytes > config.bytes as f64 {
         Some(Exclusion::ByteCap)
@@ -196,6 +216,10 @@ fn exclusion(
 }
 
 impl Candidate {
+    pub fn item(&self) -> Item {
+        Item::asked(self.wanted.entity(), self.wanted.params())
+    }
+
     pub fn planned(self) -> Planned {
         let reason = match self.reason {
             Reason::Exploration => Reason::Exploration,
@@ -222,5 +246,7 @@ impl Spent {
     }
 }
 
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod tests;

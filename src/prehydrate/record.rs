@@ -4,8 +4,10 @@
 //! counted. One task empties the line; the same item of the same subject is written once a batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -13,8 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::habits::Update;
 use crate::domain::pseudonym::Pseudonym;
+use crate::prehydrate::Config;
 use crate::prehydrate::history::item::Item;
-use crate::prehydrate::history::{Config, read_field};
+use crate::prehydrate::history::told;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
 use crate::tasks::Tasks;
@@ -43,7 +46,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn start(learner: Learner, config: Config, metrics: Metrics, tasks: &Tasks) -> Self {
+    pub fn start(learner: Learner, config: Arc<ArcSwap<Config>>, metrics: Metrics, tasks: &Tasks) -> Self {
         let (line, reads) = mpsc::channel(LINE);
         tasks.until_end(write_batches(learner, config, reads));
         Self { line, metrics }
@@ -57,7 +60,7 @@ impl Recorder {
     }
 }
 
-async fn write_batches(learner: Learner, config: Config, mut reads: mpsc::Receiver<Read>) {
+async fn write_batches(learner: Learner, config: Arc<ArcSwap<Config>>, mut reads: mpsc::Receiver<Read>) {
     while let Some(first) = reads.recv().await {
         let mut batch = Batch::default();
         batch.add(first);
@@ -68,8 +71,10 @@ async fn write_batches(learner: Learner, config: Config, mut reads: mpsc::Receiv
                 Ok(None) | Err(_) => break,
             }
         }
-        let write = async |(subject, update): (Pseudonym, Update)| learner.write(subject, &update, &config).await;
-        stream::iter(batch.into_updates()).map(write).buffer_unordered(AT_ONCE).collect::<()>().await;
+        // Nothing is to be remembered any more.
+        let Some(history) = config.load().history else { continue };
+        let write = async |(subject, update): (Pseudonym, Update)| learner.write(subject, &update, &history).await;
+        stream::iter(batch.into_updates(learner.now())).map(write).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 }
 
@@ -86,10 +91,13 @@ impl Batch {
         *latest = at.max(*latest);
     }
 
-    fn into_updates(self) -> impl Iterator<Item = (Pseudonym, Update)> {
-        self.subjects.into_iter().map(|(subject, items)| {
-            let set = items.into_iter().map(|(item, at)| (read_field(&item), at.to_string())).collect();
-            (subject, Update { set, ..Update::default() })
+    /// What is told is as old as the oldest of it: better to lose a read than to remember somebody who was forgotten.
+    fn into_updates(self, now: Duration) -> impl Iterator<Item = (Pseudonym, Update)> {
+        self.subjects.into_iter().map(move |(subject, items)| {
+            let oldest = items.values().min().copied().unwrap_or_default();
+            let age = now.saturating_sub(Duration::from_secs(oldest));
+            let set = items.into_iter().map(|(item, at)| told(&item, at)).collect();
+            (subject, Update { set, age, ..Update::default() })
         })
     }
 }
@@ -106,8 +114,9 @@ mod tests {
         for (subject, at) in [(ann, 5), (ann, 9), (ann, 7), (bob, 1)] {
             batch.add(Read { subject, item: item.clone(), at });
         }
-        let updates: BTreeMap<Pseudonym, Update> = batch.into_updates().collect();
+        let updates: BTreeMap<Pseudonym, Update> = batch.into_updates(Duration::from_secs(10)).collect();
         assert_eq!(updates[&ann].set, [("r:profile".to_owned(), "9".to_owned())]);
         assert_eq!(updates[&bob].set, [("r:profile".to_owned(), "1".to_owned())]);
+        assert_eq!((updates[&ann].age, updates[&bob].age), (Duration::from_secs(1), Duration::from_secs(9)));
     }
 }

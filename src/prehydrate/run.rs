@@ -16,7 +16,7 @@ use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
 use crate::fill::epochs::{Epochs, Stamp};
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Ending, Freshness, Line, Planned};
+use crate::prehydrate::request::{Ending, Freshness, Line, Planned, Why};
 use crate::prehydrate::wanted::{Identity, Wanted};
 
 /// Two calls are the same plan if they fill the same keys, in the same way, with the same session, and what is predicted
@@ -176,9 +176,22 @@ impl Run {
         first
     }
 
+    /// Ends a plan whose time was over before its turn came.
+    pub fn shed(&self) {
+        let first_predicted = self.grow(&[]);
+        for at in 0..first_predicted {
+            self.settle(at, Ending::not_filled(Outcome::Shed, "its plan waited for its turn until its time was over"));
+        }
+    }
+
     /// Says which member a dependent is.
     pub fn name(&self, at: usize, member: Member) {
         self.lock().planned[at].wanted = Wanted::Member(member);
+    }
+
+    /// Why an item is planned.
+    pub fn why(&self, at: usize) -> Why {
+        self.lock().planned[at].why
     }
 
     /// The key of an item, if it is known by now.
@@ -238,6 +251,14 @@ mod tests {
         let keys = keys.iter().map(|key| Key::new((*key).to_owned()).expect("a good key")).collect();
         let id = PlanId { keys, dependents: Vec::new(), session: None, refresh: false, predicted: None };
         runs.join(id, &[], Growth::Over, || Ok::<(), Infallible>(())).unwrap_or_else(|never| match never {})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plan_that_is_shed_ends_for_whoever_waits_for_it() {
+        let run = Run::new(Vec::new(), Growth::Ahead, Epochs::new(1).stamp(&[]));
+        run.shed();
+        assert!(run.report(Instant::now() + std::time::Duration::from_secs(9)).await.is_empty());
+        assert!(run.started.elapsed().is_zero(), "nobody waited");
     }
 
     #[test]

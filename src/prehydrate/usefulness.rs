@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::entity::Name;
-use crate::prehydrate::request::Expected;
+use crate::prehydrate::request::{Expected, Reason, Why};
 
 /// How much one sample moves a figure: the last few dozen count.
 const SHARE: f64 = 0.05;
+/// What was read in most visits needs no proof each time. Above the floor by so much that a habit has been proved anew
+/// before time alone could end it.
+const CERTAIN: f64 = 0.7;
 /// Fewer samples than this prove nothing against an entity.
 const ENOUGH: u64 = 20;
 
@@ -21,7 +24,7 @@ const ENOUGH: u64 = 20;
 pub struct Sampling {
     /// The share of prehydrated values.
     pub share: f64,
-    /// The share of those that is written so that even an early read shows.
+    /// The share of them that is written so that even an early read shows, beside all that are not certain to be read.
     pub marked: f64,
     /// Looks a second, at most.
     pub per_second: u32,
@@ -46,15 +49,35 @@ pub struct Figures {
     /// Of fetches, in seconds.
     pub elapsed: f64,
     fills: u64,
-    wasted_bytes: u64,
-    wasted_fills: u64,
 }
 
-/// What was filled and never read, as far as samples tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waste {
-    pub bytes: u64,
-    pub fills: u64,
+/// Whether a value is written so that its first read shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Not,
+    /// For this subject's history: what is not certain to be read is worth the proof.
+    Own,
+    /// One of the share that stands for all values of its entity.
+    Fair,
+}
+
+impl Sampling {
+    /// `draw` is from 0 to 1. Where the share is nothing, nothing is marked at all.
+    pub fn mark(&self, why: Why, draw: f64) -> Mark {
+        let is_uncertain = match why.reason {
+            // Of an entity that is not predicted any more this is all that is seen.
+            Reason::Exploration if self.marked > 0.0 => return Mark::Fair,
+            Reason::Exploration | Reason::Cohort => true,
+            Reason::Requested | Reason::Always | Reason::History | Reason::Dependent => why.score < CERTAIN,
+        };
+        if draw < self.marked {
+            Mark::Fair
+        } else if is_uncertain && self.marked > 0.0 {
+            Mark::Own
+        } else {
+            Mark::Not
+        }
+    }
 }
 
 impl Usefulness {
@@ -69,26 +92,17 @@ impl Usefulness {
     }
 
     /// A sampled value ended, read or not.
-    pub fn ended(&self, entity: &Name, bytes: usize, was_read: bool) {
+    pub fn ended(&self, entity: &Name, was_read: bool) {
         let mut entities = self.lock();
         let figures = entities.entry(entity.clone()).or_default();
         // The first few count fully, so that the figure does not creep up from nothing.
         let share = SHARE.max(1.0 / (figures.samples + 1) as f64);
         figures.samples += 1;
         figures.precision += share * (f64::from(u8::from(was_read)) - figures.precision);
-        if !was_read {
-            figures.wasted_bytes += bytes as u64;
-            figures.wasted_fills += 1;
-        }
     }
 
     pub fn of(&self, entity: &Name) -> Figures {
         self.lock().get(entity).copied().unwrap_or_default()
-    }
-
-    /// All that is known, by entity.
-    pub fn all(&self) -> BTreeMap<Name, Figures> {
-        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Figures>> {
@@ -112,10 +126,6 @@ impl Figures {
             },
         }
     }
-
-    pub const fn waste(&self) -> Waste {
-        Waste { bytes: self.wasted_bytes, fills: self.wasted_fills }
-    }
 }
 
 #[cfg(test)]
@@ -130,19 +140,18 @@ mod tests {
     fn an_entity_is_unused_only_after_enough_samples() {
         let (usefulness, ads) = (Usefulness::default(), name("ads"));
         for _ in 1..ENOUGH {
-            usefulness.ended(&ads, 100, false);
+            usefulness.ended(&ads, false);
         }
         assert!(!usefulness.of(&ads).is_unused(0.1));
-        usefulness.ended(&ads, 100, false);
+        usefulness.ended(&ads, false);
         assert!(usefulness.of(&ads).is_unused(0.1));
-        assert_eq!(usefulness.of(&ads).waste(), Waste { bytes: 100 * ENOUGH, fills: ENOUGH });
     }
 
     #[test]
     fn an_entity_that_is_read_again_comes_back() {
         let (usefulness, ads) = (Usefulness::default(), name("ads"));
-        (0..100).for_each(|_| usefulness.ended(&ads, 1, false));
-        (0..5).for_each(|_| usefulness.ended(&ads, 1, true));
+        (0..100).for_each(|_| usefulness.ended(&ads, false));
+        (0..5).for_each(|_| usefulness.ended(&ads, true));
         assert!(!usefulness.of(&ads).is_unused(0.1), "{:?}", usefulness.of(&ads));
     }
 

@@ -13,7 +13,7 @@ use crate::domain::store::ClaimMode;
 use crate::fill::Job;
 use crate::fill::settings::Settings;
 use crate::prehydrate::history::item::Item;
-use crate::prehydrate::history::{self, History};
+use crate::prehydrate::history::{self, History, Known};
 use crate::prehydrate::items::{Done, Items};
 use crate::prehydrate::predict::{self, Candidate, Habits};
 use crate::prehydrate::queue::Ticket;
@@ -21,6 +21,7 @@ use crate::prehydrate::refused::{self, Session};
 use crate::prehydrate::request::{Ending, Freshness, Planned};
 use crate::prehydrate::run::{Entry, Run};
 use crate::prehydrate::sampler::{self, Sample};
+use crate::prehydrate::usefulness::Mark;
 use crate::prehydrate::wanted::changed;
 use crate::prehydrate::{Config, Login, Prehydrate};
 
@@ -57,13 +58,16 @@ impl Prehydrate {
         drop(waiting);
         let _under_way = self.metrics.plan_started();
         let started = Instant::now();
+        if started >= work.deadline {
+            return work.run.shed();
+        }
         // As things stand now: the plan may have waited while the configuration changed.
         let settings = self.live.get();
         let history = self.fill_all(&settings, &work).await;
         drop(entry);
         self.metrics.plan_finished(started.elapsed());
         if let (Some(history), Some(config)) = (history, work.habits) {
-            self.learner.remember(work.login.name, &history, &config).await;
+            self.learner.remember(work.login.name, history, work.login.accepted.elapsed(), &config).await;
         }
     }
 
@@ -82,11 +86,13 @@ impl Prehydrate {
                     Some(done) = items.next(), if !items.is_empty() => items.settle(done).await,
                 }
             };
-            let taken = prediction.candidates.into_iter().filter(|candidate| candidate.exclusion.is_none());
+            let Prediction { history: mut known, candidates } = prediction;
+            let taken = candidates.into_iter().filter(|candidate| candidate.exclusion.is_none());
+            let taken = taken.inspect(|candidate| known.adopt(&candidate.item(), candidate.score));
             let predicted: Vec<Planned> = taken.map(Candidate::planned).collect();
             let first = work.run.grow(&predicted);
             items.add(first, &predicted);
-            history = Some(prediction.history);
+            history = Some(known);
         }
         while let Some(done) = items.next().await {
             items.settle(done).await;
@@ -104,10 +110,10 @@ impl Prehydrate {
         planned: &[Planned],
         habits: &history::Config,
     ) -> Prediction {
-        let history = self.learner.history(login.name, habits).await;
-        let cohort = self.learner.cohort();
-        let usefulness = self.learner.usefulness();
-        let known = Habits { own: &history.scores, cohort: &cohort, usefulness };
+        let usual = predict::usual(&config.plan, self.learner.cohort());
+        let known = Known { catalog: &settings.catalog, usual: &usual };
+        let history = self.learner.history(login.name, habits, &known).await;
+        let known = Habits { own: &history, usual: &usual, usefulness: self.learner.usefulness() };
         let candidates = predict::predict(
             &settings.catalog,
             &config.plan,
@@ -134,8 +140,8 @@ impl Prehydrate {
             return not_filled(changed());
         };
         let is_own = refused::is_own(&member.entity);
-        let is_marked = awaited == Awaited::ByNobody && self.random.unit() < work.config.sampling.marked;
-        let untouched_for = is_marked.then_some(sampler::MARK);
+        let mark = self.mark(work, at, awaited);
+        let untouched_for = (mark != Mark::Not).then_some(sampler::UNTOUCHED);
         let job = self.job(settings, &work.login, member, work.deadline);
         let filling = self.filler.fill(Job { untouched_for, ..job });
         let filling = AssertUnwindSafe(filling).catch_unwind();
@@ -151,7 +157,7 @@ impl Prehydrate {
                 }
             },
         };
-        self.learn_from(work, &resource);
+        self.learn_from(work, &resource, awaited, mark);
         let is_session_refused = resource.is_session_refused;
         Done { at, ending: Ending::of(resource), is_session_refused }
     }
@@ -175,22 +181,33 @@ impl Prehydrate {
         }
     }
 
+    fn mark(&self, work: &Work, at: usize, awaited: Awaited) -> Mark {
+        let can_be_looked_at = work.config.history.is_some() && awaited == Awaited::ByNobody;
+        match can_be_looked_at && self.samples.have_room() {
+            true => work.config.sampling.mark(work.run.why(at), self.random.unit()),
+            false => Mark::Not,
+        }
+    }
+
     /// Notes what the fill cost, and has some of what was written looked at later.
-    fn learn_from(&self, work: &Work, resource: &Resource) {
+    fn learn_from(&self, work: &Work, resource: &Resource, awaited: Awaited, mark: Mark) {
         let Some(written) = resource.written else { return };
         let member = &resource.member;
         let entity = member.entity.name();
         self.learner.usefulness().filled(entity, written.bytes, resource.elapsed);
-        if written.is_marked || self.random.unit() < work.config.sampling.share {
+        let Config { sampling, history, .. } = &*work.config;
+        let is_looked_at = written.is_marked || self.random.unit() < sampling.share;
+        if is_looked_at && history.is_some() && awaited == Awaited::ByNobody {
             self.samples.offer(Sample {
                 key: member.key.clone(),
                 entity: entity.clone(),
                 subject: work.login.name,
-                item: Item::of(member),
+                // Who has read what others read too is not to be seen.
+                item: if refused::is_own(&member.entity) { Item::of(member) } else { None },
                 bytes: written.bytes,
                 written: Instant::now(),
                 ttl: written.ttl,
-                is_marked: written.is_marked,
+                mark: if written.is_marked { mark } else { Mark::Not },
             });
         }
     }

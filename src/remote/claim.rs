@@ -165,7 +165,7 @@ impl Held {
         };
         let Value::Array(parts) = reply else { return Err(odd) };
         let [ended, Value::Int(life), Value::Int(aliases), Value::Int(marked)] = &parts[..] else { return Err(odd) };
-        let carrier = Carrier { node: self.node.clone(), link: self.link.clone(), slot: self.key.slot() };
+        let carrier = Carrier::Link { node: self.node.clone(), link: self.link.clone(), slot: self.key.slot() };
         Ok(Landing {
             committed: how(ended)?,
             ttl: Duration::from_millis(life.unsigned_abs()),

@@ -13,14 +13,17 @@ use crate::domain::mutant::{self, Mutant};
 use crate::domain::removal::{Erased, Erasure, Gone};
 use crate::domain::store::{Refusal, StoreError};
 use crate::remote::lane::{self, Carrier};
-use crate::remote::request::{Op, Request};
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::store::Remote;
 use crate::remote::{error, mark};
 
 impl Remote {
     pub async fn erase_all(&self, op: Op, erasures: &[Erasure]) -> Erased {
         let slots: Vec<u16> = erasures.iter().map(|erasure| erasure.key.slot()).collect();
-        let shares = self.each_node(op, &slots, |request, place| pack(request, &erasures[place])).await;
+        // What has no index leads to nothing further.
+        let is_last = erasures.iter().all(|erasure| !erasure.has_index);
+        let road = if is_last && op == Op::Erase { Road::Lane } else { Road::Usual };
+        let shares = self.each_node(op, road, &slots, |request, place| pack(request, &erasures[place])).await;
         let mut carriers = shares.carriers;
         // Whatever becomes of one key, all the others are removed.
         let gone = join_all(erasures.iter().zip(shares.replies).map(|(erasure, replies)| async move {

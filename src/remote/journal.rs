@@ -23,7 +23,7 @@ use crate::domain::store::{Refusal, StoreError};
 use crate::remote::connect::{server_time, text};
 use crate::remote::error::{self, accepted};
 use crate::remote::lane::{self, Carrier};
-use crate::remote::request::{Decimal, Op, Request};
+use crate::remote::request::{Decimal, Op, Request, Road};
 use crate::remote::route::Shares;
 use crate::remote::store::Remote;
 
@@ -77,7 +77,7 @@ impl RemoteJournal {
             return Err(StoreError::Overloaded);
         }
         let (add, count) = (Request::one(&[b"XADD", key, b"*", b"i", intent]), Request::one(&[b"XLEN", key]));
-        let ([id, length], carriers) = self.both(intents, [add, count]).await?;
+        let ([id, length], carriers) = self.both(Road::Lane, intents, [add, count]).await?;
         let id = accepted(id)?;
         let id =
             text(&id).and_then(|id| JobId::new(format!("{part}-{id}"))).ok_or(StoreError::Refused(Refusal::Other))?;
@@ -99,9 +99,14 @@ impl RemoteJournal {
     }
 
     /// Two commands on one slot in one request, and each by itself where it was redirected; and what carried them.
-    async fn both(&self, key: &Key, commands: [Request; 2]) -> Result<([Value; 2], Vec<Carrier>), StoreError> {
+    async fn both(
+        &self,
+        road: Road,
+        key: &Key,
+        commands: [Request; 2],
+    ) -> Result<([Value; 2], Vec<Carrier>), StoreError> {
         let pack = |request: &mut Request, _| commands.iter().for_each(|command| request.append(command));
-        let Shares { mut replies, mut carriers } = self.remote.each_node(Op::Journal, &[key.slot()], pack).await;
+        let Shares { mut replies, mut carriers } = self.remote.each_node(Op::Journal, road, &[key.slot()], pack).await;
         let replies = replies.pop().unwrap_or(Err(StoreError::Unreachable))?;
         let mut replies = <[Value; 2]>::try_from(replies).map_err(|_| StoreError::Refused(Refusal::Other))?;
         for (reply, command) in replies.iter_mut().zip(&commands) {
@@ -162,7 +167,7 @@ impl Journal for RemoteJournal {
             let remove: [&[u8]; 3] = [b"XDEL", part.intents.as_bytes(), id.as_bytes()];
             let Some(note) = note else { return self.one(&part.intents, &remove).await.map(drop) };
             let commands = [part.noting(&id, &note), Request::one(&remove)];
-            let ([noted, removed], _) = self.both(&part.intents, commands).await?;
+            let ([noted, removed], _) = self.both(Road::Usual, &part.intents, commands).await?;
             if let Err(error) = accepted(noted) {
                 // A server without memory refuses it; the job is done all the same, and that is what matters.
                 tracing::debug!(%error, "a job's last note could not be left");
@@ -188,7 +193,7 @@ impl Journal for RemoteJournal {
             let Ok(part) = self.part(part) else { return Ok(Standing { intent: None, note: None }) };
             let find = Request::one(&[b"XRANGE", part.intents.as_bytes(), id.as_bytes(), id.as_bytes()]);
             let read = Request::one(&[b"GET", part.job(&id).as_bytes()]);
-            let ([found, note], _) = self.both(&part.intents, [find, read]).await?;
+            let ([found, note], _) = self.both(Road::Usual, &part.intents, [find, read]).await?;
             let intent = entries(accepted(found)?)?.pop().map(|(_, intent)| intent);
             let note = match accepted(note)? {
                 Value::BulkString(note) => Some(Bytes::from(note)),
@@ -212,7 +217,7 @@ impl Journal for RemoteJournal {
                 return Ok(Hold::Held);
             }
             let look = [Request::one(&[b"GET", name]), Request::one(&[b"PTTL", name])];
-            let ([who, left], _) = self.both(key, look).await?;
+            let ([who, left], _) = self.both(Road::Usual, key, look).await?;
             let left = match accepted(left)? {
                 Value::Int(left) => Duration::from_millis(u64::try_from(left).unwrap_or(0)),
                 _ => return Err(StoreError::Refused(Refusal::Other)),
@@ -246,7 +251,7 @@ impl Journal for RemoteJournal {
             };
             let read =
                 Request::one(&[b"XRANGE", intents.as_bytes(), from.as_bytes(), b"+", b"COUNT", count.as_bytes()]);
-            let ([time, found], _) = self.both(intents, [Request::one(&[b"TIME"]), read]).await?;
+            let ([time, found], _) = self.both(Road::Usual, intents, [Request::one(&[b"TIME"]), read]).await?;
             let now = server_time(&accepted(time)?).ok_or(StoreError::Refused(Refusal::Other))?;
             let aged = entries(accepted(found)?)?.into_iter().filter_map(|(id, intent)| {
                 let written = Duration::from_millis(id.split_once('-')?.0.parse().ok()?);

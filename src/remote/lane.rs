@@ -6,10 +6,15 @@
 //! server has answered before, on any connection, and a replica that has it has that too. One marker and one `WAIT` go
 //! for everybody who asked until they were sent.
 //!
+//! What somebody waits for anyway rides on the lane: an intent, or deletes that lead to nothing further, go in front of the
+//! marker in the same request, and save a round trip. A `WAIT` that is under way holds them up, for as long as it waits at
+//! most; it does so only where replicas are late, and where they are nothing is done at once anyway.
+//!
 //! It proves something only about the very server that took the writes. So both connections must have met the same run
 //! of it, and the one that carried the writes must still stand. A marker that is refused says that the server no longer
 //! owns its slot, or is no primary.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +23,15 @@ use redis::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::Instrument;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::key::{SLOTS, slot_tag};
 use crate::domain::mutant::{self, Mutant};
-use crate::domain::store::{Confirmation, Confirmed, Refusal};
+use crate::domain::store::{Confirmation, Confirmed, Refusal, StoreError};
 use crate::remote::error;
 use crate::remote::link::{self, Link, NoReply};
 use crate::remote::metrics::Outcome;
-use crate::remote::node::{Ask, Node};
+use crate::remote::node::{Ask, Node, Rode};
 use crate::remote::request::{Decimal, Op, Request};
 
 /// How long replicas may take. In one rack they have it in less than a millisecond; one that needs this long is away.
@@ -37,45 +43,105 @@ const QUEUED: usize = 8_192;
 /// At least this long from one attempt to open the lane to the next.
 const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
-/// Which connection carried a write, and a slot that its node owned then.
+/// What carried a write.
 #[derive(Clone)]
-pub struct Carrier {
-    pub node: Arc<Node>,
-    pub link: Arc<Link>,
-    pub slot: u16,
+pub enum Carrier {
+    /// A node's own connection, and a slot that the node owned then.
+    Link { node: Arc<Node>, link: Arc<Link>, slot: u16 },
+    /// Its lane, and what the replicas said.
+    Lane(Confirmed),
+}
+
+impl Carrier {
+    /// Which server answered, and in which of its lives. One that does not tell its run is another one with each
+    /// connection.
+    pub fn server(&self) -> Option<u64> {
+        match self {
+            Self::Lane(_) => None,
+            Self::Link { node, link, slot: _ } => Some(match &link.server.run {
+                Some(run) => xxh3_64(run.as_bytes()),
+                None => xxh3_64(format!("{} {}", node.address, link.number).as_bytes()),
+            }),
+        }
+    }
 }
 
 /// One confirmation for everything that these carried and that has been answered.
 pub fn confirmation(carriers: impl IntoIterator<Item = Carrier>) -> Confirmation {
-    let mut distinct: Vec<Carrier> = Vec::new();
+    let mut distinct: Vec<(Arc<Node>, Arc<Link>, u16)> = Vec::new();
     for carrier in carriers {
-        let is_known = distinct.iter().any(|known| Arc::ptr_eq(&known.link, &carrier.link));
-        if !is_known && carrier.node.shared.replicas > 0 {
-            distinct.push(carrier);
+        match carrier {
+            Carrier::Lane(Confirmed::Yes) => {}
+            Carrier::Lane(Confirmed::Short) => return Confirmation::new(ready(Confirmed::Short)),
+            Carrier::Link { node, link, slot } => {
+                let is_known = distinct.iter().any(|(_, known, _)| Arc::ptr_eq(known, &link));
+                if !is_known && node.shared.replicas > 0 {
+                    distinct.push((node, link, slot));
+                }
+            }
         }
     }
     if distinct.is_empty() || mutant::on(Mutant::M2NoWait) {
         return Confirmation::given();
     }
     Confirmation::new(async move {
-        let answers = join_all(distinct.into_iter().map(ask)).await;
+        let answers = join_all(distinct.into_iter().map(|(node, link, slot)| ask(node, link, slot))).await;
         if answers.iter().all(|answer| *answer == Confirmed::Yes) { Confirmed::Yes } else { Confirmed::Short }
     })
 }
 
-async fn ask(carrier: Carrier) -> Confirmed {
-    let Carrier { node, link, slot } = carrier;
-    let (answer, answered) = oneshot::channel();
-    let confirmed = match asks(&node).try_send(Ask { link, slot, answer }) {
-        // Whoever waits behind a batch that is under way waits no longer than for one batch.
-        Ok(()) => match tokio::time::timeout(WAIT_FOR + node.shared.deadline, answered).await {
-            Ok(Ok(confirmed)) => confirmed,
-            Ok(Err(_)) | Err(_) => Confirmed::Short,
-        },
-        Err(_) => Confirmed::Short,
+async fn ask(node: Arc<Node>, link: Arc<Link>, slot: u16) -> Confirmed {
+    // Whoever waits behind a batch that is under way waits no longer than for one batch.
+    let confirmed = match told(&node, link, slot, Request::default(), batch_limit(&node)).await {
+        Some(Ok((_, confirmed))) => confirmed,
+        Some(Err(_)) | None => Confirmed::Short,
     };
     node.shared.metrics.confirmed(confirmed);
     confirmed
+}
+
+/// One request by way of the lane, and whether the replicas have what it wrote. It was not sent where this answers
+/// nothing: then it goes the usual way, as it does where there are no replicas.
+pub async fn ride(node: &Arc<Node>, op: Op, slot: u16, request: &Request) -> Option<Result<Rode, StoreError>> {
+    if node.shared.replicas == 0 || mutant::on(Mutant::M2NoWait) {
+        return None;
+    }
+    let link = node.link().await.ok()?;
+    let started = Instant::now();
+    let span = tracing::debug_span!("redis", op = op.as_str(), node = %node.address);
+    // The batch that is under way, and its own: whoever gave up earlier would not hear what became of its commands.
+    let told = told(node, link.clone(), slot, request.clone(), 2 * batch_limit(node));
+    let rode = told.instrument(span).await?.map_err(StoreError::from);
+    if let Ok((_, confirmed)) = &rode {
+        node.shared.metrics.confirmed(*confirmed);
+    }
+    let refused = |(replies, _): &Rode| replies.iter().find_map(error::refused);
+    let outcome = match &rode {
+        Ok(rode) => refused(rode).map_or(Outcome::Ok, Outcome::Refused),
+        Err(error) => Outcome::from(*error),
+    };
+    node.ended(&link, op, started, outcome);
+    Some(rode)
+}
+
+async fn told(
+    node: &Arc<Node>,
+    link: Arc<Link>,
+    slot: u16,
+    request: Request,
+    longest: Duration,
+) -> Option<Result<Rode, NoReply>> {
+    let (answer, answered) = oneshot::channel();
+    asks(node).try_send(Ask { request, link, slot, answer }).ok()?;
+    match tokio::time::timeout(longest, answered).await {
+        Ok(answer) => answer.ok(),
+        Err(_elapsed) => Some(Err(NoReply::Late)),
+    }
+}
+
+/// By then a batch is answered, or given up.
+fn batch_limit(node: &Node) -> Duration {
+    WAIT_FOR + node.shared.deadline
 }
 
 /// To the task that serves one node; it begins when it is first needed.
@@ -97,8 +163,7 @@ fn asks(node: &Arc<Node>) -> &mpsc::Sender<Ask> {
 async fn serve(node: &Node, mut asks: mpsc::Receiver<Ask>) {
     let mut lane = Lane { node, link: None, slot: None, opened: 0, next_try: Instant::now() };
     while let Some(first) = asks.recv().await {
-        // Whoever else is ready to ask shares the batch.
-        tokio::task::yield_now().await;
+        // Whoever asked meanwhile shares the batch. Nobody is waited for: the next batch leaves when this one is answered.
         let mut batch = vec![first];
         while let Ok(ask) = asks.try_recv() {
             batch.push(ask);
@@ -118,22 +183,28 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    async fn carry(&mut self, batch: Vec<Ask>) {
+    async fn carry(&mut self, mut batch: Vec<Ask>) {
         let Some(first) = batch.first() else { return };
         let slot = self.slot.unwrap_or(first.slot);
-        let Some(link) = self.open().await else {
-            batch.into_iter().for_each(|ask| tell(ask, Confirmed::Short));
+        let Some(link) = self.open().await else { return };
+        let is_same = |ask: &Ask| link.server.run.is_some() && ask.link.server.run == link.server.run;
+        if batch.iter().any(|ask| !is_same(ask) && !ask.link.is_broken()) {
+            // The node's own connection found another server at this address: so will the next lane.
+            link.break_off();
             return;
+        }
+        batch.retain(is_same);
+        let mut riders = Request::default();
+        batch.iter().for_each(|ask| riders.append(&ask.request));
+        let (mut replies, reached) = match self.wait(&link, slot, riders).await {
+            Ok((replies, reached)) => (replies.into_iter(), reached),
+            Err(NoReply::Late) => return batch.into_iter().for_each(|ask| tell(ask, Err(NoReply::Late))),
+            Err(NoReply::Broken | NoReply::Shed) => return,
         };
-        let reached = self.wait(&link, slot).await;
         for ask in batch {
-            let is_same = link.server.run.is_some() && ask.link.server.run == link.server.run;
-            if !is_same && !ask.link.is_broken() {
-                // The node's own connection found another server at this address: so will the next lane.
-                link.break_off();
-            }
-            let confirmed = if reached && is_same && !ask.link.is_broken() { Confirmed::Yes } else { Confirmed::Short };
-            tell(ask, confirmed);
+            let own = replies.by_ref().take(ask.request.replies()).collect();
+            let confirmed = if reached && !ask.link.is_broken() { Confirmed::Yes } else { Confirmed::Short };
+            tell(ask, Ok((own, confirmed)));
         }
     }
 
@@ -162,52 +233,54 @@ impl Lane<'_> {
             tracing::warn!(node = %self.node.address, "redis does not tell its run (INFO server): nothing can be confirmed");
         }
         self.opened += 1;
-        let (link, inlet) = Link::new(self.opened, server, WAIT_FOR + shared.deadline, self.node.retired.child_token());
+        let (link, inlet) = Link::new(self.opened, server, batch_limit(self.node), self.node.retired.child_token());
         drop(shared.tasks.until_end(link::drive(wire, inlet)));
         self.link = Some(Arc::new(link));
         self.link.clone()
     }
 
-    /// Whether enough replicas have a marker that is written now. A slot on its way to another node takes no new keys;
-    /// its neighbours are most likely here and at rest.
-    async fn wait(&mut self, link: &Link, slot: u16) -> bool {
+    /// What the riders were answered, and whether enough replicas have a marker that was written after them. A slot on its
+    /// way to another node takes no new keys; its neighbours are most likely here and at rest.
+    async fn wait(&mut self, link: &Link, slot: u16, riders: Request) -> Result<(Vec<Value>, bool), NoReply> {
+        let (mut request, mut rode) = (riders, None);
+        let mut reached = 0;
         for slot in [slot, (slot + 1) % SLOTS, (slot + SLOTS - 1) % SLOTS] {
-            let (outcome, reached) = self.try_slot(link, slot).await;
+            request.append(&self.marker(slot));
+            let started = Instant::now();
+            let replies = self.send(link, std::mem::take(&mut request), started).await;
+            let read = replies.as_deref().map_or_else(|why| (StoreError::from(*why).into(), 0), read);
+            let outcome;
+            (outcome, reached) = read;
+            self.node.shared.metrics.request_ended(Op::Wait, outcome, started.elapsed());
             self.slot = (outcome == Outcome::Ok).then_some(slot);
-            match outcome {
-                Outcome::Refused(Refusal::Moved) => self.node.shared.nudge.notify_one(),
-                Outcome::Ok | Outcome::Refused(_) => return reached >= i64::from(self.node.shared.replicas),
-                // What comes late would be taken for the next one's.
-                Outcome::Timeout | Outcome::Unreachable | Outcome::Overloaded => {
+            match replies {
+                // Riders go with the first marker; whichever is taken in the end comes after them.
+                Ok(replies) => drop(rode.get_or_insert(replies)),
+                Err(why) => {
+                    // What comes late would be taken for the next one's.
                     link.break_off();
-                    return false;
+                    return Err(why);
                 }
             }
+            if outcome != Outcome::Refused(Refusal::Moved) {
+                break;
+            }
+            self.node.shared.nudge.notify_one();
         }
-        false
+        Ok((rode.unwrap_or_default(), reached >= i64::from(self.node.shared.replicas)))
     }
 
-    /// One marker and one `WAIT`.
-    async fn try_slot(&self, link: &Link, slot: u16) -> (Outcome, i64) {
-        let request = self.request(slot);
-        let started = Instant::now();
+    async fn send(&self, link: &Link, request: Request, now: Instant) -> Result<Vec<Value>, NoReply> {
         let span = tracing::debug_span!("redis", op = Op::Wait.as_str(), node = %self.node.address);
-        let reply = match link.send(request, started) {
-            Ok(answer) => answer.instrument(span).await.unwrap_or(Err(NoReply::Late)),
-            Err(why) => Err(why),
-        };
-        let (outcome, reached) = match reply {
-            Ok(Value::Array(replies)) => read(&replies),
-            Ok(_) => (Outcome::Refused(Refusal::Other), 0),
-            Err(NoReply::Late) => (Outcome::Timeout, 0),
-            Err(NoReply::Broken) => (Outcome::Unreachable, 0),
-            Err(NoReply::Shed) => (Outcome::Overloaded, 0),
-        };
-        self.node.shared.metrics.request_ended(Op::Wait, outcome, started.elapsed());
-        (outcome, reached)
+        match link.send(request, now)?.instrument(span).await.unwrap_or(Err(NoReply::Late))? {
+            Value::Array(replies) => Ok(replies),
+            // There are two commands at least.
+            other => Ok(vec![other]),
+        }
     }
 
-    fn request(&self, slot: u16) -> Request {
+    /// A marker and a `WAIT`.
+    fn marker(&self, slot: u16) -> Request {
         let shared = &self.node.shared;
         let marker = format!("hydrant:{{{}}}:{}:marker", slot_tag(slot), shared.group);
         let nonce = shared.random.nonce();
@@ -229,9 +302,9 @@ fn read(replies: &[Value]) -> (Outcome, i64) {
     }
 }
 
-fn tell(ask: Ask, confirmed: Confirmed) {
+fn tell(ask: Ask, rode: Result<Rode, NoReply>) {
     // Whoever asked may have gone.
-    let _ = ask.answer.send(confirmed);
+    let _ = ask.answer.send(rode);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The lane against a peer that the test plays: what is sent, who shares it, and what no answer may be made of.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::*;
 use crate::remote::node::tests::{DEADLINE, Peer, Rig};
@@ -9,8 +9,16 @@ use crate::remote::node::tests::{DEADLINE, Peer, Rig};
 async fn up() -> (Rig, Peer, Carrier) {
     let (rig, peer) = Rig::up_with_replicas(1).await;
     let link = rig.node.link().await.expect("a link");
-    let carrier = Carrier { node: rig.node.clone(), link, slot: 7 };
+    let carrier = Carrier::Link { node: rig.node.clone(), link, slot: 7 };
     (rig, peer, carrier)
+}
+
+fn delete(key: &str) -> Request {
+    Request::one(&[b"DEL", key.as_bytes()])
+}
+
+async fn rides(node: &Arc<Node>, request: &Request) -> Option<Result<Rode, StoreError>> {
+    ride(node, Op::Erase, 7, request).await
 }
 
 async fn confirmed(carrier: &Carrier) -> Confirmed {
@@ -71,6 +79,68 @@ async fn everybody_who_asked_before_shares_one_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_rides_goes_before_the_marker_and_shares_its_wait() {
+    let (mut rig, _peer, carrier) = up().await;
+    let (node, first, second) = (rig.node.clone(), delete("a"), delete("b"));
+    let serve = async {
+        let mut lane = opened(&mut rig, "first").await;
+        let heard = lane.hear().await;
+        let [first, second, marker, wait] = &heard[..] else { panic!("{heard:?}") };
+        assert!((first.as_str(), second.as_str(), wait.as_str()) == ("DEL a", "DEL b", "WAIT 1 50"), "{heard:?}");
+        assert!(marker.starts_with("SET hydrant:"), "{heard:?}");
+        lane.say(":1\r\n:0\r\n+OK\r\n:1\r\n").await;
+        lane
+    };
+    let riding = join(rides(&node, &first), rides(&node, &second));
+    let (asked, rode, _lane) = tokio::join!(confirmed(&carrier), riding, serve);
+    assert_eq!(asked, Confirmed::Yes);
+    let told = |reply| Some(Ok((vec![Value::Int(reply)], Confirmed::Yes)));
+    assert_eq!(rode, (told(1), told(0)));
+    assert_eq!(confirmed(&Carrier::Lane(Confirmed::Yes)).await, Confirmed::Yes, "nobody is asked again");
+    assert_eq!(confirmed(&Carrier::Lane(Confirmed::Short)).await, Confirmed::Short);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rides_does_so_once_however_often_its_marker_is_refused() {
+    let (mut rig, _peer, _carrier) = up().await;
+    let (node, delete) = (rig.node.clone(), delete("a"));
+    let serve = async {
+        let mut lane = opened(&mut rig, "first").await;
+        assert_eq!(lane.hear().await.len(), 3);
+        lane.say("-MOVED 1 127.0.0.1:1\r\n-MOVED 7 127.0.0.1:1\r\n:1\r\n").await;
+        hear_batch_at(&mut lane, 8).await;
+        lane.say("+OK\r\n:0\r\n").await;
+        lane
+    };
+    let (rode, _lane) = tokio::join!(rides(&node, &delete), serve);
+    let Some(Ok((replies, Confirmed::Short))) = rode else { panic!("{rode:?}") };
+    assert!(error::is_redirect(&replies[0]), "{replies:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_rides_to_another_server_than_the_nodes() {
+    let (mut rig, _peer, _carrier) = up().await;
+    let (node, delete) = (rig.node.clone(), delete("a"));
+    let (rode, mut lane) = tokio::join!(rides(&node, &delete), opened(&mut rig, "second"));
+    assert_eq!(rode, None);
+    lane.is_hung_up().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rides_and_is_not_answered_counts_against_the_node() {
+    let (mut rig, _peer, _carrier) = up().await;
+    let (node, delete) = (rig.node.clone(), delete("a"));
+    let started = Instant::now();
+    let serve = async {
+        let mut lane = opened(&mut rig, "first").await;
+        assert_eq!(lane.hear().await.len(), 3);
+        lane
+    };
+    let (rode, _lane) = tokio::join!(rides(&node, &delete), serve);
+    assert_eq!((rode, started.elapsed()), (Some(Err(StoreError::Timeout)), WAIT_FOR + DEADLINE));
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_nodes_are_asked_at_once_and_each_once() {
     let ((mut one, _peer_of_one, first), (mut two, _peer_of_two, second)) = (up().await, up().await);
     let asked = confirmation([first.clone(), second.clone(), first, second]).into_future();
@@ -87,7 +157,8 @@ async fn several_nodes_are_asked_at_once_and_each_once() {
 #[tokio::test(start_paused = true)]
 async fn without_replicas_nobody_is_asked() {
     let (rig, _peer) = Rig::up_with_replicas(0).await;
-    let carrier = Carrier { link: rig.node.link().await.expect("a link"), node: rig.node.clone(), slot: 7 };
+    let link = rig.node.link().await.expect("a link");
+    let carrier = Carrier::Link { node: rig.node.clone(), link, slot: 7 };
     assert_eq!(confirmed(&carrier).await, Confirmed::Yes);
     assert_eq!(rig.dials(), 1);
 }
@@ -133,8 +204,7 @@ async fn a_lane_that_stays_silent_is_given_up_in_time() {
 #[tokio::test(start_paused = true)]
 async fn another_run_behind_the_address_confirms_nothing() {
     let (mut rig, _peer, carrier) = up().await;
-    let serve = answering(&mut rig, "other", "+OK\r\n:1\r\n");
-    let (confirmed, mut lane) = tokio::join!(confirmed(&carrier), serve);
+    let (confirmed, mut lane) = tokio::join!(confirmed(&carrier), opened(&mut rig, "other"));
     assert_eq!(confirmed, Confirmed::Short);
     lane.is_hung_up().await;
 }

@@ -25,7 +25,7 @@ const LOAD_PAUSE: Duration = Duration::from_secs(5);
 /// Registrations that have ended stay this long, because a fill may be slower than its clock: in milliseconds.
 pub const GRACE: &[u8] = b"60000";
 
-pub const NAME: &str = "hydrant_v2";
+pub const NAME: &str = "hydrant_v3";
 
 /// When a server came by the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Script {
     Register,
     Replace,
     Weed,
+    Recall,
+    Remember,
 }
 
 /// The library's text and the scripts' hashes, worked out once.
@@ -151,7 +153,7 @@ impl Default for Functions {
 }
 
 impl Script {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Claim,
         Self::Commit,
         Self::CommitRuled,
@@ -160,18 +162,22 @@ impl Script {
         Self::Register,
         Self::Replace,
         Self::Weed,
+        Self::Recall,
+        Self::Remember,
     ];
 
     const fn function(self) -> &'static str {
         match self {
-            Self::Claim => "hydrant_v2_claim",
-            Self::Commit => "hydrant_v2_commit",
-            Self::CommitRuled => "hydrant_v2_commit_ruled",
-            Self::Absent => "hydrant_v2_absent",
-            Self::Abort => "hydrant_v2_abort",
-            Self::Register => "hydrant_v2_register",
-            Self::Replace => "hydrant_v2_replace",
-            Self::Weed => "hydrant_v2_weed",
+            Self::Claim => "hydrant_v3_claim",
+            Self::Commit => "hydrant_v3_commit",
+            Self::CommitRuled => "hydrant_v3_commit_ruled",
+            Self::Absent => "hydrant_v3_absent",
+            Self::Abort => "hydrant_v3_abort",
+            Self::Register => "hydrant_v3_register",
+            Self::Replace => "hydrant_v3_replace",
+            Self::Weed => "hydrant_v3_weed",
+            Self::Recall => "hydrant_v3_recall",
+            Self::Remember => "hydrant_v3_remember",
         }
     }
 
@@ -185,13 +191,22 @@ impl Script {
             Self::Register => include_str!("lua/register.lua"),
             Self::Replace => include_str!("lua/replace.lua"),
             Self::Weed => include_str!("lua/weed.lua"),
+            Self::Recall => include_str!("lua/recall.lua"),
+            Self::Remember => include_str!("lua/remember.lua"),
         }
     }
 
     /// What only frees memory is allowed when there is none.
     const fn flags(self) -> &'static str {
         match self {
-            Self::Claim | Self::Commit | Self::CommitRuled | Self::Absent | Self::Register | Self::Replace => "",
+            Self::Claim
+            | Self::Commit
+            | Self::CommitRuled
+            | Self::Absent
+            | Self::Register
+            | Self::Replace
+            | Self::Remember => "",
+            Self::Recall => "'no-writes'",
             Self::Abort | Self::Weed => "'allow-oom'",
         }
     }
@@ -205,6 +220,7 @@ impl Script {
             Self::Register => Op::Register,
             Self::Replace => Op::Replace,
             Self::Weed => Op::Weed,
+            Self::Recall | Self::Remember => Op::Habits,
         }
     }
 }
@@ -223,7 +239,7 @@ mod tests {
         // Changed a script? Then the version in its name changes with it, and this hash.
         assert_eq!(
             (NAME, sha1_hex(&Functions::new().text).as_str()),
-            ("hydrant_v2", "2c58e1ad9dab6b61f37402fda85f376a6270c842")
+            ("hydrant_v3", "4365d9eb64f23cfb772fc0a2d5402c2e109ead50")
         );
     }
 

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::codec::Decoder;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::store::StoreError;
 use crate::remote::connect::{Server, Wire};
 use crate::remote::request::Request;
 
@@ -64,6 +65,16 @@ pub enum NoReply {
     Shed,
     /// Sent, and not answered within the deadline.
     Late,
+}
+
+impl From<NoReply> for StoreError {
+    fn from(why: NoReply) -> Self {
+        match why {
+            NoReply::Broken => Self::Unreachable,
+            NoReply::Shed => Self::Overloaded,
+            NoReply::Late => Self::Timeout,
+        }
+    }
 }
 
 /// The replies to come: an array of them for a request of several commands. A channel that closes without an answer

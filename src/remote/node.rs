@@ -78,13 +78,19 @@ pub struct Node {
     pub functions_missing: AtomicBool,
 }
 
-/// Somebody who wants to know whether the replicas have what `link` carried.
+/// Somebody who waits for the replicas. One who is not answered may take it that nothing was sent.
 pub struct Ask {
+    /// What is to be written before the marker; nothing where that was done already.
+    pub request: Request,
+    /// The node's own connection, which carried what was written, or would have carried it.
     pub link: Arc<Link>,
     /// The node owned it then.
     pub slot: u16,
-    pub answer: oneshot::Sender<Confirmed>,
+    pub answer: oneshot::Sender<Result<Rode, NoReply>>,
 }
+
+/// What a request on the lane was answered, and whether the replicas have it.
+pub type Rode = (Vec<Value>, Confirmed);
 
 #[derive(Clone, Debug)]
 enum Stand {
@@ -160,7 +166,11 @@ impl Node {
         let span = tracing::debug_span!("redis", op = op.as_str(), node = %self.address);
         let started = Instant::now();
         let result = self.send(link, request, started).instrument(span).await;
-        self.ended(link, op, started, &result);
+        let outcome = match &result {
+            Ok(reply) => error::refused(reply).map_or(Outcome::Ok, Outcome::Refused),
+            Err(error) => Outcome::from(*error),
+        };
+        self.ended(link, op, started, outcome);
         result
     }
 
@@ -215,25 +225,14 @@ impl Node {
             Ok(answer) => answer.await,
             Err(why) => Ok(Err(why)),
         };
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(NoReply::Broken)) => Err(StoreError::Unreachable),
-            Ok(Err(NoReply::Shed)) => Err(StoreError::Overloaded),
-            // Nobody knows what became of it; the same where the link broke after sending.
-            Ok(Err(NoReply::Late)) | Err(_) => Err(StoreError::Timeout),
-        }
+        // Where the link broke after sending nobody knows what became of it, as where it is late.
+        Ok(answer.unwrap_or(Err(NoReply::Late))?)
     }
 
     /// Metric and breaker. A request that was lost with its link does not count: the link counts once by itself.
-    fn ended(&self, link: &Link, op: Op, started: Instant, result: &Result<Value, StoreError>) {
+    pub fn ended(&self, link: &Link, op: Op, started: Instant, outcome: Outcome) {
         let now = Instant::now();
         let elapsed = now.duration_since(started);
-        let refusal = result.as_ref().ok().and_then(error::refused);
-        let outcome = match (result, refusal) {
-            (Err(error), _) => Outcome::from(*error),
-            (Ok(_), Some(refusal)) => Outcome::Refused(refusal),
-            (Ok(_), None) => Outcome::Ok,
-        };
         self.shared.metrics.request_ended(op, outcome, elapsed);
         match outcome {
             Outcome::Timeout if !link.is_broken() => self.failed(started, now, StoreError::Timeout),

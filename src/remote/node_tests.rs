@@ -387,7 +387,7 @@ async fn a_claim_whose_reply_is_late_is_given_back() {
     let claiming = claim::take(rig.node.clone(), functions, Random::from_seed(1).nonce(), ask);
     let (claimed, heard) = tokio::join!(claiming, peer.hear());
     assert!(matches!(claimed, Err(StoreError::Timeout)));
-    assert!(heard[0].starts_with("FCALL hydrant_v2_claim"), "{heard:?}");
+    assert!(heard[0].starts_with("FCALL hydrant_v3_claim"), "{heard:?}");
     let after = peer.hear().await;
-    assert!(after[0].starts_with("FCALL hydrant_v2_abort 1 {k}:g"), "{after:?}");
+    assert!(after[0].starts_with("FCALL hydrant_v3_abort 1 {k}:g"), "{after:?}");
 }

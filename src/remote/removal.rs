@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use redis::Value;
 use tokio::sync::broadcast;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::key::{Key, Sibling};
 use crate::domain::pseudonym::Pseudonym;
@@ -20,7 +19,7 @@ use crate::domain::removal::{
 use crate::domain::store::{Confirmation, Refusal, StoreError};
 use crate::domain::tag::Tag;
 use crate::remote::connect::text;
-use crate::remote::lane::{self, Carrier};
+use crate::remote::lane;
 use crate::remote::library::Script;
 use crate::remote::register::{gone_key, tag_key};
 use crate::remote::request::{Decimal, Op, Request};
@@ -146,12 +145,8 @@ impl Remote {
         let cursor = Decimal::new(cursor);
         let read = Request::one(&[b"ZSCAN", set.as_bytes(), cursor.as_bytes(), b"COUNT", TAGGED_AT_ONCE]);
         let (reply, carrier) = self.follow(Op::Tagged, set.slot(), &read).await?;
-        let Carrier { node, link, slot: _ } = carrier;
-        // Where the server does not tell its run, each connection counts as another server.
-        let server = match &link.server.run {
-            Some(run) => xxh3_64(run.as_bytes()),
-            None => xxh3_64(format!("{} {}", node.address, link.number).as_bytes()),
-        };
+        // What rode on a lane was answered by nobody who could be asked to go on.
+        let server = carrier.server().unwrap_or_default();
         Ok((reply, server))
     }
 }

@@ -41,6 +41,14 @@ pub enum Op {
     Install,
 }
 
+/// Which of a node's connections some commands take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Road {
+    Usual,
+    /// The lane: whoever sends them waits for the replicas before anything else.
+    Lane,
+}
+
 impl Request {
     pub fn one(parts: &[&[u8]]) -> Self {
         Self::gathered(&[parts])

@@ -5,7 +5,7 @@
 //! (tests/it/acl.rs) fails.
 
 /// On every server.
-pub const COMMANDS: [&str; 34] = [
+pub const COMMANDS: [&str; 37] = [
     "asking",
     "cluster|keyslot",
     "cluster|slots",
@@ -14,6 +14,8 @@ pub const COMMANDS: [&str; 34] = [
     "exists",
     "get",
     "hdel",
+    "hexists",
+    "hlen",
     "hscan",
     "hset",
     "info",
@@ -26,6 +28,7 @@ pub const COMMANDS: [&str; 34] = [
     "scan",
     "set",
     "time",
+    "type",
     "wait",
     "xadd",
     "xdel",

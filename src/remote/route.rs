@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::domain::key::Key;
 use crate::domain::store::{Refusal, StoreError};
-use crate::remote::lane::Carrier;
+use crate::remote::lane::{self, Carrier};
 use crate::remote::library::Script;
 use crate::remote::link::Link;
 use crate::remote::metrics::RedirectKind;
 use crate::remote::node::Node;
-use crate::remote::request::{Op, Request};
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::store::Remote;
 use crate::remote::{Address, error};
 
@@ -38,7 +38,7 @@ pub struct Shares {
 impl Remote {
     /// Sends some commands for each slot's key, one request a node (and as few as possible). `pack` is given the place of
     /// a key, and says how many commands it added by adding them.
-    pub async fn each_node(&self, op: Op, slots: &[u16], pack: impl Fn(&mut Request, usize)) -> Shares {
+    pub async fn each_node(&self, op: Op, road: Road, slots: &[u16], pack: impl Fn(&mut Request, usize)) -> Shares {
         let mut shares = Shares { replies: vec![Err(StoreError::Unreachable); slots.len()], carriers: Vec::new() };
         let mut owned: BTreeMap<Address, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
         for (place, slot) in slots.iter().enumerate() {
@@ -57,7 +57,7 @@ impl Remote {
                 pack(&mut request, *place);
                 ends.push(request.replies());
             }
-            async move { (part, ends, call(node, op, slots[part[0]], request).await) }
+            async move { (part, ends, send(node, op, road, slots[part[0]], request).await) }
         });
         for (part, ends, answer) in join_all(sent).await {
             match answer {
@@ -140,7 +140,7 @@ impl Remote {
         let node = self.topology.owner(slot).await?;
         let link = node.link().await?;
         match self.functions.run(&node, &link, script, keys, args).await {
-            Ok(reply) => Ok((reply, Carrier { node, link, slot })),
+            Ok(reply) => Ok((reply, Carrier::Link { node, link, slot })),
             Err(error) => {
                 if error == StoreError::Refused(Refusal::Moved) {
                     self.moved();
@@ -157,6 +157,22 @@ impl Remote {
     }
 }
 
+async fn send(
+    node: &Arc<Node>,
+    op: Op,
+    road: Road,
+    slot: u16,
+    request: Request,
+) -> Result<(Vec<Value>, Carrier), StoreError> {
+    match road {
+        Road::Usual => call(node, op, slot, request).await,
+        Road::Lane => match lane::ride(node, op, slot, &request).await {
+            Some(rode) => rode.map(|(replies, confirmed)| (replies, Carrier::Lane(confirmed))),
+            None => call(node, op, slot, request).await,
+        },
+    }
+}
+
 async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(Vec<Value>, Carrier), StoreError> {
     let (link, count): (Arc<Link>, usize) = (node.link().await?, request.replies());
     let reply = node.call_on(&link, op, request).await?;
@@ -165,5 +181,5 @@ async fn call(node: &Arc<Node>, op: Op, slot: u16, request: Request) -> Result<(
         Value::Array(replies) if replies.len() == count => replies,
         _ => return Err(StoreError::Refused(Refusal::Other)),
     };
-    Ok((replies, Carrier { node: node.clone(), link, slot }))
+    Ok((replies, Carrier::Link { node: node.clone(), link, slot }))
 }

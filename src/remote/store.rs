@@ -18,7 +18,7 @@ use crate::domain::removal::Erasure;
 use crate::domain::store::{ClaimAsk, Claimed, Held, Refusal, Registered, Registration, Store, StoreError, StoreState};
 use crate::remote::library::Functions;
 use crate::remote::node::{Health, Shared};
-use crate::remote::request::{Op, Request};
+use crate::remote::request::{Op, Request, Road};
 use crate::remote::topology::Topology;
 use crate::remote::{Mode, claim, error};
 
@@ -84,7 +84,7 @@ impl Store for Remote {
                 request.push(&[b"GET", keys[place].as_bytes()]);
                 request.push(&[b"PTTL", keys[place].as_bytes()]);
             };
-            let shares = self.each_node(Op::Read, &slots, pack).await;
+            let shares = self.each_node(Op::Read, Road::Usual, &slots, pack).await;
             let held = join_all(keys.iter().zip(shares.replies).map(|(key, replies)| async move {
                 let follow = async |command: Request| self.follow(Op::Read, key.slot(), &command).await;
                 let replies = match replies? {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::domain::entity::{Member, Rows};
+use crate::domain::entity::Member;
+use crate::domain::entity::load::Rows;
 use crate::domain::projection::paths::{Place, Step};
 use crate::domain::source::{FetchError, Fetched};
 

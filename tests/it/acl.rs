@@ -139,10 +139,15 @@ async fn the_sidecars_user_can_do_everything_that_a_sidecar_does() {
     }
     the_journal_works(&rig).await;
     let subject = Pseudonym::new("test", None, "7");
-    let update = Update { from_scratch: false, set: vec![("f".into(), "v".into())], remove: vec!["g".into()] };
+    let update = Update {
+        from_scratch: false,
+        set: vec![("f".into(), "v".into())],
+        remove: vec!["g".into()],
+        age: Duration::ZERO,
+    };
     rig.store.write(subject, &update, Duration::from_secs(60)).await.expect("written");
     assert_eq!(rig.store.read(subject).await.expect("read").fields.len(), 1);
-    rig.store.touched(&key("price:7")).await.expect("asked");
+    rig.store.look(&key("price:7")).await.expect("asked");
     rig.store.trim(b"{removal:7}:x").await.expect("trimmed");
     for primary in rig.store.primaries() {
         let step = ScanStep { primary: &primary, cursor: 0, pattern: "*", count: 100 };
@@ -267,10 +272,10 @@ async fn applications_write_what_the_configuration_says_they_write() {
     );
     // Filling by itself is what the functions are for.
     desk.run(&["functions", "install"], Some("hydrant-installer"));
-    let claim = ["FCALL", "hydrant_v2_claim", "2", "{price:9}:g", "price:9", "c0123456789abcdef10000", "10000", "0"];
+    let claim = ["FCALL", "hydrant_v3_claim", "2", "{price:9}:g", "price:9", "c0123456789abcdef10000", "10000", "0"];
     assert!(as_user(&server, "app-writer", &claim).is_ok());
     let claim =
-        ["FCALL", "hydrant_v2_claim", "2", "{removal:9}:g", "removal:9", "c0123456789abcdef10000", "10000", "0"];
+        ["FCALL", "hydrant_v3_claim", "2", "{removal:9}:g", "removal:9", "c0123456789abcdef10000", "10000", "0"];
     may_not(&server, "app-writer", &[&claim]);
 }
 

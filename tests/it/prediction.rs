@@ -1,11 +1,12 @@
 //! What a login fills of its own accord: histories as they are kept, and what follows from them in the whole process.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use hydrant::domain::habits::{self, Fields, Habits, MAX_FIELDS, Touched, Update};
+use hydrant::domain::habits::{self, Fields, Habits, MAX_FIELDS, Sight, Touched, Update};
 use hydrant::domain::pseudonym::Pseudonym;
+use hydrant::grpc::client::invalidate::{Invalidation, Target};
 use hydrant::grpc::client::{Answer, Ask, Mode as Answering};
 use hydrant::grpc::pb;
 use hydrant::grpc::pb::cache_read_service_client::CacheReadServiceClient;
@@ -13,7 +14,7 @@ use hydrant::local::habits::MemoryHabits;
 use hydrant::remote::Mode;
 use tonic::transport::Channel;
 
-use crate::support::origin::Origin;
+use crate::support::origin::{Answer as Served, Origin};
 use crate::support::redis::{RedisCluster, RedisServer};
 use crate::support::sidecar::{Sidecar, login};
 use crate::support::store::{Rig, config, key};
@@ -49,16 +50,20 @@ async fn keeps_histories(habits: &dyn Habits) {
     write(&Update { remove: vec!["r:profile".into()], ..Update::default() }).await;
     assert_eq!(fields(&read(ann).await.fields), BTreeMap::from([("r:orders".into(), "3".into())]));
 
-    let flood: Vec<(String, String)> = (0..4 * MAX_FIELDS).map(|n| (format!("junk{n}"), "1".into())).collect();
-    write(&Update { set: flood, ..Update::default() }).await;
-    let flooded = read(ann).await;
-    assert!(flooded.is_flooded && flooded.fields.len() < 3 * MAX_FIELDS, "{} fields", flooded.fields.len());
-    write(&Update { from_scratch: true, ..set(&[("login", "9")]) }).await;
-    let repaired = read(ann).await;
+    let reads: Vec<(String, String)> =
+        (0..4 * MAX_FIELDS).map(|n| (format!("r:product?sku={n}"), "1".into())).collect();
+    write(&Update { set: reads, ..Update::default() }).await;
+    write(&set(&[("r:orders", "4"), ("r:late", "4")])).await;
+    let full = read(ann).await;
+    assert_eq!((full.fields.len(), full.is_flooded), (MAX_FIELDS, false));
+    let full = fields(&full.fields);
     assert_eq!(
-        (fields(&repaired.fields), repaired.is_flooded),
-        (BTreeMap::from([("login".into(), "9".into())]), false)
+        (full.get("r:orders").map(String::as_str), full.get("r:late")),
+        (Some("4"), None),
+        "no room for new ones"
     );
+    write(&Update { from_scratch: true, ..set(&[("login", "9")]) }).await;
+    assert_eq!(fields(&read(ann).await.fields), BTreeMap::from([("login".into(), "9".into())]));
 }
 
 #[tokio::test]
@@ -77,6 +82,39 @@ async fn redis_keeps_histories_and_lets_them_end() {
 }
 
 #[tokio::test]
+async fn what_others_wrote_into_a_history_costs_a_bounded_reply_and_hides_no_habit() {
+    let server = RedisServer::start().await;
+    let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
+    let ann = Pseudonym::new("test", None, "ann");
+    let history = habits::key("test", ann).expect("a key").to_string();
+    server.command(&["HSET", &history, "s:profile", "0.9", "login", "7", "fat", &"x".repeat(1 << 20)]);
+    server.command(&["HSET", &history, &"n".repeat(1 << 20), "1"]);
+    for page in 0..4 {
+        let junk = (0..MAX_FIELDS).flat_map(|n| [format!("r:junk?n={page}-{n}"), "1".to_owned()]);
+        let command: Vec<String> = ["HSET".to_owned(), history.clone()].into_iter().chain(junk).collect();
+        server.command(&command);
+    }
+    let reading = rig.store.read(ann).await.expect("read");
+    assert!(reading.is_flooded && reading.fields.len() <= MAX_FIELDS, "{} fields", reading.fields.len());
+    let told = fields(&reading.fields);
+    assert_eq!(
+        (told.get("s:profile").map(String::as_str), told.get("login").map(String::as_str)),
+        (Some("0.9"), Some("7"))
+    );
+    assert!(told.iter().all(|(name, value)| name.len() < 300 && value.len() < 33));
+
+    server.command(&["DEL", &history]);
+    server.command(&["SET", &history, "no hash"]);
+    let reading = rig.store.read(ann).await.expect("read");
+    assert!(reading.is_flooded && reading.fields.is_empty());
+    assert!(rig.store.write(ann, &set(&[("r:profile", "1")]), LIFE).await.is_err(), "it is no hash");
+    assert_eq!(server.text(&["PTTL", &history]), "-1", "and is not kept longer");
+    let afresh = Update { from_scratch: true, ..set(&[("login", "9")]) };
+    rig.store.write(ann, &afresh, LIFE).await.expect("written");
+    assert_eq!(server.text(&["HGET", &history, "login"]), "9");
+}
+
+#[tokio::test]
 async fn a_cluster_keeps_histories() {
     let cluster = RedisCluster::shared().await;
     let rig = Rig::up(config(Mode::Cluster { seeds: cluster.seeds() })).await;
@@ -91,13 +129,16 @@ async fn a_key_tells_when_it_was_touched_and_asking_does_not_count() {
     let dumped = server.command(&["DUMP", "t:a"]);
     let redis::Value::BulkString(dumped) = dumped else { panic!("{dumped:?}") };
     server.command(&[&b"RESTORE"[..], b"t:b", b"60000", &dumped, b"REPLACE", b"IDLETIME", b"3600"]);
-    let touched = async |name: &str| rig.store.touched(&key(name)).await.expect("asked");
+    let touched = async |name: &str| rig.store.look(&key(name)).await.expect("asked").touched;
     for _ in 0..2 {
         assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle >= Duration::from_secs(3_600)));
     }
     server.command(&["GET", "t:b"]);
     assert!(matches!(touched("t:b").await, Touched::Idle(idle) if idle < Duration::from_secs(60)));
-    assert_eq!(touched("t:none").await, Touched::Unknown);
+    assert_eq!(rig.store.look(&key("t:none")).await.expect("asked"), Sight::NOTHING);
+    let left = rig.store.look(&key("t:b")).await.expect("asked").left.expect("it ends");
+    assert!((Duration::from_secs(30)..=Duration::from_secs(60)).contains(&left), "{left:?}");
+    assert_eq!(rig.store.look(&key("t:a")).await.expect("asked").left, None, "it never ends");
     server.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]);
     server.command(&["SET", "t:c", "v"]);
     assert!(matches!(touched("t:c").await, Touched::Frequency(_)));
@@ -164,14 +205,15 @@ async fn what_a_user_reads_is_filled_at_the_next_logins_and_what_nobody_reads_is
                 access("7", named("orders", &[])),
                 access("7", named("product", &[("sku", "A-1")])),
                 access("7", pb::access::What::Key("h:wishlist:7".to_owned())),
+                access("7", pb::access::What::Key("h:offers:8".to_owned())),
                 access("7", named("nothing", &[])),
                 access("7", pb::access::What::Key("elsewhere".to_owned())),
             ],
         )
         .await;
-        assert_eq!((told.accepted, told.refused), (3, 2), "{told:?}");
+        assert_eq!((told.accepted, told.refused), (4, 2), "{told:?}");
         let reasons: Vec<(&str, &str)> = told.refusals.iter().map(|r| (r.field.as_str(), r.reason.as_str())).collect();
-        assert_eq!(reasons, [("accesses[3].member.entity", "UNKNOWN_ENTITY"), ("accesses[4].key", "FOREIGN_KEY")]);
+        assert_eq!(reasons, [("accesses[4].member.entity", "UNKNOWN_ENTITY"), ("accesses[5].key", "FOREIGN_KEY")]);
         until("the reads are in the history", async || {
             reads.iter().all(|field| server.text(&["HEXISTS", &history, field]) == "1")
         })
@@ -181,7 +223,8 @@ async fn what_a_user_reads_is_filled_at_the_next_logins_and_what_nobody_reads_is
     server.command(&["DEL", "h:orders:7", "h:wishlist:7", "h:product:A-1", "h:profile:7"]);
     let known = sidecar.login("7", &[]).await;
     assert_eq!(filled(&known), ["h:orders:7", "h:product:A-1", "h:profile:7", "h:wishlist:7"], "{known:?}");
-    assert_eq!(origin.calls("/offers"), 0);
+    assert_eq!(origin.calls("/offers"), 0, "another's was read, not the reader's own");
+    assert_eq!(server.text(&["HEXISTS", &history, "r:offers"]), "0");
 }
 
 #[tokio::test]
@@ -206,7 +249,80 @@ async fn a_login_is_filled_as_well_as_can_be_where_the_history_is_no_hash() {
     }
     let sidecar = Sidecar::start(&shop(&server, &origin)).await;
     server.command(&["SET", &format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "9")), "x"]);
+    let history = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "9"));
     assert_eq!(filled(&sidecar.login("9", &[]).await), ["h:news:9", "h:profile:9"]);
+    until("it is repaired", async || server.text(&["TYPE", &history]) == "hash").await;
+}
+
+#[tokio::test]
+async fn who_was_forgotten_is_not_remembered_by_what_was_under_way() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    origin.json("/profile/*", r#"{"ok":true}"#);
+    origin.on(
+        "/orders/*",
+        Served::After(Duration::from_millis(700), Box::new(Served::Json(r#"{"ok":true}"#.to_owned()))),
+    );
+    let sidecar = Sidecar::start(&shop(&server, &origin)).await;
+    let history = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, "7"));
+    server.command(&["HSET", &history, "s:orders", "0.9", "r:orders", "12"]);
+    let ask = Ask { mode: Answering::Accepted, ..login("7", &[]) };
+    sidecar.client().await.prehydrate(ask).await.expect("accepted");
+    until("the plan is under way", async || origin.calls("/orders") == 1).await;
+
+    let who = login("7", &[]).who;
+    let forget = Invalidation::of(vec![Target::Subject { who, forget: true }]);
+    sidecar.client().await.invalidate(forget).await.expect("forgotten");
+    assert_eq!(server.text(&["EXISTS", &history]), "0");
+    until("the plan has ended", async || {
+        let (_, page) = sidecar.probe("/metrics").await;
+        page.contains("hydrant_prehydrate_plans_in_flight 0\n")
+    })
+    .await;
+    let minute_ago = SystemTime::now() - Duration::from_secs(60);
+    let late = pb::Access { time: Some(minute_ago.into()), ..access("7", named("orders", &[])) };
+    record(&sidecar, vec![late]).await;
+    for user in ["8", "9"] {
+        // The second of them is in a later batch than what was told late.
+        record(&sidecar, vec![access(user, named("orders", &[]))]).await;
+        let other = format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, user));
+        until("another's read is remembered", async || server.text(&["EXISTS", &other]) == "1").await;
+    }
+    assert_eq!(server.text(&["EXISTS", &history]), "0", "neither the plan nor the late report brings it back");
+
+    until("a new read is remembered", async || {
+        record(&sidecar, vec![access("7", named("orders", &[]))]).await;
+        server.text(&["HEXISTS", &history, "r:orders"]) == "1"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_history_that_is_switched_off_is_not_written_any_more() {
+    let (server, origin) = (RedisServer::start().await, Origin::start().await);
+    origin.json("/profile/*", r#"{"ok":true}"#);
+    let config = shop(&server, &origin);
+    let sidecar = Sidecar::start(&config).await;
+    let history = |user| format!("hydrant:{{habits:{}}}:history", Pseudonym::new("habits", None, user));
+    let told = async |user| record(&sidecar, vec![access(user, named("orders", &[]))]).await.accepted;
+    assert_eq!(told("1").await, 1);
+    until("it is written", async || server.text(&["EXISTS", &history("1")]) == "1").await;
+
+    let off = config.replace("prehydrate: {", "prehydrate: { history: { enabled: false },");
+    sidecar.reconfigure(&off);
+    until("it is off", async || !planned_news(&sidecar).await).await;
+    assert_eq!(told("2").await, 1);
+    sidecar.reconfigure(&config);
+    until("it is on", async || planned_news(&sidecar).await).await;
+    assert_eq!(told("3").await, 1);
+    until("it is written again", async || server.text(&["EXISTS", &history("3")]) == "1").await;
+    assert_eq!(server.text(&["EXISTS", &history("2")]), "0");
+}
+
+/// Whether what is tried with everybody is planned, as it is where histories are kept.
+async fn planned_news(sidecar: &Sidecar) -> bool {
+    let ask = Ask { mode: Answering::DryRun, ..login("99", &[]) };
+    let plan = sidecar.client().await.prehydrate(ask).await.expect("planned").resources;
+    plan.iter().any(|item| item.key == "h:news:99")
 }
 
 #[tokio::test]
@@ -226,6 +342,7 @@ async fn a_dry_run_tells_the_score_and_the_reason_of_every_item() {
         [
             line("h:profile:7", 1.0, "ALWAYS", "PLANNED"),
             line("h:orders:7", 0.9, "HISTORY", "PLANNED"),
+            line("h:news:7", 0.5, "COHORT", "PLANNED"),
             line("h:offers:7", 0.1, "HISTORY", "BELOW_FLOOR"),
         ]
     );

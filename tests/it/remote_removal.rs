@@ -175,7 +175,7 @@ async fn an_invalidation_goes_on_where_functions_are_missing() {
     server.command(&[
         "FUNCTION",
         "LOAD",
-        "#!lua name=other\nredis.register_function('hydrant_v2_claim', function() end)",
+        "#!lua name=other\nredis.register_function('hydrant_v3_claim', function() end)",
     ]);
     let rig = rig(&server).await;
     let (k, missing) = (key("k"), StoreError::Refused(Refusal::NoFunctions));

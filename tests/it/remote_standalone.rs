@@ -93,7 +93,7 @@ async fn functions_lost_to_a_flush_are_loaded_again() {
 async fn functions_that_cannot_be_loaded_are_told() {
     let server = RedisServer::start().await;
     // Two libraries of one server cannot have functions of one name.
-    let other = "#!lua name=other\nredis.register_function('hydrant_v2_commit', function() return 1 end)";
+    let other = "#!lua name=other\nredis.register_function('hydrant_v3_commit', function() return 1 end)";
     server.command(&["FUNCTION", "LOAD", other]);
     let rig = rig(&server).await;
     let missing = StoreError::Refused(Refusal::NoFunctions);

@@ -161,7 +161,7 @@ async fn what_follows_from_an_answer_is_read_claimed_and_fetched_after_it() {
     let path = Template::parse("/desk/{org}/{id}").expect("a good template");
     let load = subject_draft("desk")
         .load
-        .map(|load| hydrant::domain::entity::Load { ask: hydrant::domain::entity::Ask::Get(path), ..load });
+        .map(|load| hydrant::domain::entity::Load { ask: hydrant::domain::entity::load::Ask::Get(path), ..load });
     let key = Template::for_key("desk:{org}:{id}").expect("a good template");
     let desk = Draft { follows, load, key, ..subject_draft("desk") };
     let world = World::new(vec![subject_draft("profile"), desk], &["desk"]);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hydrant::domain::budget::Budget;
-use hydrant::domain::entity::{Ask, Draft, Entity, Load, Member};
+use hydrant::domain::entity::load::Ask;
+use hydrant::domain::entity::{Draft, Entity, Load, Member};
 use hydrant::domain::random::Random;
 use hydrant::domain::secret::{Secret, SecretCell};
 use hydrant::domain::source::{FetchAsk, FetchError, Fetched, Source};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Alias, AliasValue, Ask, Class, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::entity::load::Ask;
+use hydrant::domain::entity::{Alias, AliasValue, Class, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::template::{Ids, Params, Template};
 use hydrant::domain::ttl::Ttl;

@@ -28,7 +28,7 @@ impl Context<'_> {
             explore: share(usefulness.explore.0),
         };
         let HistoryRules { enabled, half_life, keep, life } = history;
-        let history = history::Config { half_life: half_life.0, keep, life: life.0 };
+        let history = history::Config { half_life: half_life.0, keep, life: life.0, floor: share(floor.0) };
         let UsefulnessRules { sample, marked, per_second, floor: _, explore: _ } = usefulness;
         Some(prehydrate::Config {
             always,

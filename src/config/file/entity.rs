@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::form::{Formed, KeyTemplate, PathTemplate, SqlText, TagTemplate};
+use crate::config::form::query::SqlText;
+use crate::config::form::{Formed, KeyTemplate, PathTemplate, TagTemplate};
 use crate::config::value::{Percent, Size, Span};
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
@@ -65,7 +66,8 @@ pub struct Entity {
     /// parameters; what is of one tenant also `tenant`, what is of one subject also `subject` (its pseudonym).
     #[serde(default)]
     pub tags: Vec<Formed<TagTemplate>>,
-    /// The ids are secret, like session tokens: they appear hashed everywhere but in the key itself.
+    /// The ids are secret, like session tokens: they appear hashed everywhere but in the key itself. Always so where a
+    /// parameter is bound to the session.
     #[serde(default)]
     pub secret: bool,
 }

@@ -18,7 +18,7 @@ pub struct Prehydrate {
     /// Plans under way at once.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight: usize,
-    /// The longest a plan may wait for its turn before it is shed.
+    /// Once the first in line has waited so long for its turn, further plans are shed.
     #[schemars(extend("x-least" = "1ms", "x-most" = "10s"))]
     pub queue: Span,
     /// Items of one plan, besides those that a caller names.
@@ -46,8 +46,8 @@ pub struct PlanRules {
     /// Entities that are never predicted. A caller may still name them.
     #[schemars(extend("x-declared" = "entities"))]
     pub never: Vec<String>,
-    /// Entities filled for a subject without a history, besides what most others read. Each must have a `load`, and
-    /// follow from the subject or from another's answer (`follows`).
+    /// Entities tried with whoever's history is silent about them, besides what most others read. Each must have a `load`,
+    /// and follow from the subject or from another's answer (`follows`).
     #[schemars(extend("x-declared" = "entities"))]
     pub cohort: Vec<String>,
 }
@@ -57,7 +57,7 @@ pub struct PlanRules {
 pub struct HistoryRules {
     /// Off: nothing is predicted or remembered, and only `always` is filled where a caller names no members.
     pub enabled: bool,
-    /// Time in which a habit counts for half when the subject stays away.
+    /// Time in which a habit of which nothing more is known loses half of what it has over the usual.
     #[schemars(extend("x-least" = "1m", "x-most" = "365d"))]
     pub half_life: Span,
     /// Items remembered of one subject; the least likely go first.
@@ -73,10 +73,10 @@ pub struct HistoryRules {
 pub struct UsefulnessRules {
     /// The share of prehydrated values that is looked at before it ends. 0%: none.
     pub sample: Percent,
-    /// The share of prehydrated values that is written so that even a read within the first second shows. All of them are
-    /// looked at, and they alone prove that a value was not read.
+    /// The share of prehydrated values that is written so that even a read within the first second shows, besides those that
+    /// are not certain to be read. All of them are looked at, and they alone prove that a value was not read. 0%: none.
     pub marked: Percent,
-    /// Looks a second, at most: each costs Redis one command of about a microsecond.
+    /// Looks a second, at most: each costs Redis a few commands of about a microsecond.
     #[schemars(range(min = 1, max = 1000))]
     pub per_second: u32,
     /// An entity of which a smaller share is read is no longer predicted.

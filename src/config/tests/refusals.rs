@@ -135,9 +135,8 @@ fn sources() {
         (
             "http: { origin: \"https://api.internal\", auth: { session: bearer } }",
             "",
-            "sources.api.http: `http` is missing",
+            "sources.api: it is not said how this source is reached",
         ),
-        ("http: {", "postgres: {}, http: {", "sources.api.postgres: `postgres` is not in this version yet"),
         (
             "https://api.internal",
             "https://api.internal/v1",
@@ -266,7 +265,7 @@ fn further_keys_tags_and_loads() {
         (
             "get: \"/users/{id}\"",
             "query: select",
-            "entities.user.load.get: `get` is missing\nentities.user.load.query: `query` is not in this version yet",
+            "entities.user.load.query: the source is behind HTTP, where there are no queries",
         ),
         (
             "get: \"/users/{id}\"",

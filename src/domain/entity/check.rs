@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::domain::entity::{AliasValue, Ask, Bulk, BulkAsk, Credential, Draft, IDS, Load, Name, Scope};
+use crate::domain::entity::load::{Ask, Bulk, BulkAsk, IDS};
+use crate::domain::entity::{AliasValue, Credential, Draft, Load, Name, Scope};
 use crate::domain::projection::paths::Place;
 use crate::domain::subject::Fact;
 use crate::domain::template::Template;

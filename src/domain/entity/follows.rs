@@ -87,8 +87,9 @@ fn of(entities: &BTreeMap<Name, Entity>, name: &Name, follows: &Follows) -> Vec<
 mod tests {
     use super::*;
     use crate::domain::entity::check::EntityError;
+    use crate::domain::entity::load::Ask;
     use crate::domain::entity::sample::shared;
-    use crate::domain::entity::{Ask, Draft, Load, Scope};
+    use crate::domain::entity::{Draft, Load, Scope};
     use crate::domain::projection::{Projection, Spec};
     use crate::domain::template::Template;
 

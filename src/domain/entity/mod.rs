@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod follows;
+pub mod load;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
@@ -15,12 +16,12 @@ use std::time::Duration;
 use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::check::EntityError;
 use crate::domain::entity::follows::Follows;
+use crate::domain::entity::load::{Ask, Bulk};
 use crate::domain::key::Key;
 use crate::domain::projection::Projection;
 use crate::domain::projection::paths::Place;
-use crate::domain::query::Query;
 use crate::domain::subject::{Fact, Subject};
-use crate::domain::template::{Ids, Params, RenderError, Template};
+use crate::domain::template::{Ids, Params, Template};
 use crate::domain::ttl::Ttl;
 
 /// The name of an entity, a source or an alias, as the configuration declares it.
@@ -135,45 +136,6 @@ pub struct Load {
     pub lag: Option<Duration>,
 }
 
-/// What a source is asked for one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// A path below the origin of an HTTP source.
-    Get(Template),
-    /// A query of a Postgres source; its parameters are the key's.
-    Query { query: Query, rows: Rows },
-}
-
-/// What of a query's answer is the member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// Its one row, as an object. Two are an error, none means that there is no such member.
-    One,
-    /// All of its rows, as an array of objects. No row is an empty array: a member always exists.
-    List,
-}
-
-/// What a source is asked for many members at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bulk {
-    pub ask: BulkAsk,
-    /// Members in one call, at most.
-    pub most: usize,
-}
-
-/// What stands for the ids in the path of a bulk load.
-pub const IDS: &str = "ids";
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BulkAsk {
-    /// A path with `{ids}` in it: the ids, with commas between them. The answer holds a list of `items`, each of which
-    /// says at `id` whose it is.
-    Get { path: Template, items: Place, id: Place },
-    /// A query in which each parameter of the key stands for the array of all the members'. `columns` say whose a row
-    /// is: one for each parameter of the key, in their order.
-    Query { query: Query, columns: Vec<String> },
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// The subject's session token, forwarded.
@@ -225,6 +187,8 @@ impl Entity {
     /// Checks the parts against each other; gives every problem there is, not the first.
     pub fn new(mut draft: Draft) -> Result<Self, Vec<EntityError>> {
         draft.bind_by_default();
+        // Whoever has a session's token is the user; nobody should have to remember to say so.
+        draft.secret |= draft.bind.values().any(|fact| *fact == Fact::Session);
         let problems = draft.problems();
         if !problems.is_empty() {
             return Err(problems);
@@ -403,38 +367,6 @@ impl Draft {
     }
 }
 
-impl Load {
-    /// By one call for each member, with a credential of the sidecar's own or none.
-    pub const fn plain(source: Name, ask: Ask) -> Self {
-        Self { source, ask, bulk: None, credential: Credential::Service, lag: None }
-    }
-
-    /// Whether a member with these parameters can be asked for at all.
-    pub fn can_ask(&self, params: &Params) -> Result<(), RenderError> {
-        match &self.ask {
-            Ask::Get(path) => path.path(params).map(drop),
-            Ask::Query { query, rows: _ } => query.bind(params).map(drop),
-        }
-    }
-}
-
-impl Ask {
-    /// The path of one member, where the source is asked by path and the path can hold it.
-    pub fn path(&self, params: &Params) -> Option<String> {
-        match self {
-            Self::Get(path) => path.path(params).ok(),
-            Self::Query { .. } => None,
-        }
-    }
-
-    pub fn params(&self) -> Vec<&str> {
-        match self {
-            Self::Get(path) => path.params().collect(),
-            Self::Query { query, rows: _ } => query.params().collect(),
-        }
-    }
-}
-
 impl Scope {
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -457,6 +389,19 @@ pub mod sample {
     pub fn alias(key: &str) -> Alias {
         let key = Template::for_key(key).expect("a good template");
         Alias { name: Name::new("email").expect("a good name"), key, value: AliasValue::Id, from: None }
+    }
+
+    /// A subject's own, loaded from `api`.
+    pub fn loaded(name: &str, key: &str) -> Draft {
+        let source = Name::new("api").expect("a good name");
+        let path = Template::parse("/things").expect("a good path");
+        let load = Some(Load::plain(source, Ask::Get(path)));
+        Draft {
+            load,
+            scope: Scope::Subject,
+            bind: BTreeMap::from([("id".to_owned(), Fact::User)]),
+            ..shared(name, key)
+        }
     }
 
     pub fn shared(name: &str, key: &str) -> Draft {
@@ -505,6 +450,17 @@ mod tests {
         assert!(Entity::new(bound).is_ok());
         let tenant = Draft { scope: Scope::Tenant, ..shared("role", "role:{id}") };
         assert_eq!(Entity::new(tenant).expect_err("refused"), [EntityError::TenantNotInKey]);
+    }
+
+    #[test]
+    fn a_key_with_a_sessions_token_is_secret_though_nobody_says_so() {
+        let bound = |fact| Draft {
+            scope: Scope::Subject,
+            bind: BTreeMap::from([("id".into(), fact)]),
+            ..shared("basket", "basket:{id}")
+        };
+        assert!(Entity::new(bound(Fact::Session)).expect("an entity").is_secret());
+        assert!(!Entity::new(bound(Fact::User)).expect("an entity").is_secret());
     }
 
     #[test]

@@ -143,8 +143,9 @@ mod tests {
     use super::*;
     use crate::domain::catalog::Catalog;
     use crate::domain::declared_version::DeclaredVersion;
+    use crate::domain::entity::load::Ask;
     use crate::domain::entity::sample::{alias, shared};
-    use crate::domain::entity::{Ask, Draft, Load, Name};
+    use crate::domain::entity::{Draft, Load, Name};
     use crate::domain::ttl::Ttl;
 
     const HOUR: Duration = Duration::from_secs(3_600);

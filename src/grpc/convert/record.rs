@@ -16,6 +16,7 @@ const MAX_KEY_BYTES: usize = 1_024;
 const MAX_USER_BYTES: usize = 256;
 const MAX_TENANT_BYTES: usize = 128;
 const MAX_PARAMS: usize = 16;
+const MAX_NAME_BYTES: usize = 64;
 const MAX_VALUE_BYTES: usize = 512;
 
 /// What became of a stream so far.
@@ -97,7 +98,8 @@ fn access_in(accesses: &Accesses, access: pb::Access) -> Result<Access, Refused>
         return Err(wrong("count", &format!("is more than {MAX_COUNT}")));
     }
     let at = time.and_then(|Timestamp { seconds, nanos: _ }| u64::try_from(seconds).ok());
-    Ok(Access { subject, what: what_in(what)?, found, at, count: count.max(1) })
+    let tenant = tenant.map(str::to_owned);
+    Ok(Access { subject, tenant, what: what_in(what)?, found, at, count: count.max(1) })
 }
 
 fn what_in(what: Option<pb::access::What>) -> Result<What, Refused> {
@@ -108,12 +110,15 @@ fn what_in(what: Option<pb::access::What>) -> Result<What, Refused> {
             Ok(What::Key(key))
         }
         Some(pb::access::What::Member(pb::Member { entity, alias, params })) => {
+            within("member.entity", &entity, 1, MAX_NAME_BYTES)?;
+            within("member.alias", &alias, 0, MAX_NAME_BYTES)?;
             let fits = |(name, value): (&String, &String)| {
-                !name.is_empty() && !value.is_empty() && value.len() <= MAX_VALUE_BYTES
+                (1..=MAX_NAME_BYTES).contains(&name.len()) && (1..=MAX_VALUE_BYTES).contains(&value.len())
             };
             if params.len() > MAX_PARAMS || !params.iter().all(fits) {
                 let problem = format!(
-                    "has more than {MAX_PARAMS} entries, or one that is empty or longer than {MAX_VALUE_BYTES} bytes"
+                    "has more than {MAX_PARAMS} entries, or one that is empty or too long: names have \
+                     {MAX_NAME_BYTES} bytes at most, values {MAX_VALUE_BYTES}"
                 );
                 return Err(wrong("member.params", &problem));
             }

@@ -15,9 +15,9 @@ use bytes::Bytes;
 
 use crate::domain::entity::Member;
 use crate::domain::error::{Error, FieldError, Kind};
-use crate::domain::key::{Key, KeyError};
+use crate::domain::habits::FORGOTTEN_FOR;
+use crate::domain::key::Key;
 use crate::domain::member_version::Version;
-use crate::domain::pseudonym::Pseudonym;
 use crate::domain::removal::Mark;
 use crate::domain::subject::Fact;
 use crate::fill::settings::Settings;
@@ -130,11 +130,6 @@ pub async fn resolve(tools: &Tools, request: &Request) -> Result<Resolved, Error
     resolved.seal()
 }
 
-/// The history of what a subject reads, as applications compute it too.
-fn history_key(group: &str, subject: Pseudonym) -> Result<Key, KeyError> {
-    Key::new(format!("hydrant:{{{group}:{subject}}}:history"))
-}
-
 impl NewValue {
     /// As a fill would see it: an answer about another user, or about nobody, is not kept.
     fn is_of(&self, member: &Member) -> bool {
@@ -185,8 +180,11 @@ impl Resolved {
         for (item, mark) in self.intent.items.iter_mut().zip(&marks) {
             item.mark = mark.as_ref().map(Left::from);
         }
+        // What was known before is not to come back with a write that is under way.
+        let mark = Mark { nonce: self.intent.nonce(), life: FORGOTTEN_FOR, floor: None };
         for (target, key) in own {
-            self.intent.items.push(Item { target, key: key.to_string(), ..Item::default() });
+            let mark = Some(Left::from(&mark));
+            self.intent.items.push(Item { target, key: key.to_string(), mark, ..Item::default() });
         }
     }
 

@@ -7,6 +7,7 @@ use crate::domain::declared_version::DeclaredVersion;
 use crate::domain::entity::{Alias, Entity, Member, Scope};
 use crate::domain::error::Kind;
 use crate::domain::field;
+use crate::domain::habits;
 use crate::domain::key::{Key, KeyError};
 use crate::domain::member_version::Version;
 use crate::domain::pseudonym::Pseudonym;
@@ -20,7 +21,7 @@ use crate::invalidate::request::{
     Stated, Target,
 };
 use crate::invalidate::resolve::lookup::Lookup;
-use crate::invalidate::resolve::{Aim, Aims, NewValue, entity, history_key, is_glob, pattern, unmet};
+use crate::invalidate::resolve::{Aim, Aims, NewValue, entity, is_glob, pattern, unmet};
 
 pub struct Reader<'a> {
     pub settings: &'a Settings,
@@ -203,7 +204,7 @@ impl Reader<'_> {
         }
         let pseudonym = Pseudonym::of(self.group, subject);
         aims.tag(at, TagName::of(&Tag::Subject(pseudonym)));
-        match (history, history_key(self.group, pseudonym)) {
+        match (history, habits::key(self.group, pseudonym)) {
             (History::Keep, _) => {}
             (History::Forget, Ok(key)) => aims.own.push((at, key)),
             (History::Forget, Err(error)) => aims.wrong(path, error),

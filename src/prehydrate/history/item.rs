@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::domain::catalog::Catalog;
 use crate::domain::entity::{Entity, Member, Name};
 use crate::domain::subject::Fact;
 use crate::domain::template::Params;
@@ -36,14 +37,34 @@ impl Item {
         (item.to_string() == text).then_some(item)
     }
 
+    /// Of an entity whose members follow from the subject.
+    pub fn whole(entity: Name) -> Self {
+        Self { entity, params: Params::default() }
+    }
+
+    /// What has to be asked for to have these parameters: those that do not follow from the subject.
+    pub fn asked(entity: &Entity, params: &Params) -> Self {
+        let own = params.iter().filter(|(name, _)| !follows(entity, name));
+        Self { entity: entity.name().clone(), params: own.collect() }
+    }
+
     /// What a read of this member says about its subject; none where the history must not hold it: an id that is secret,
-    /// or one too long to be worth remembering.
+    /// one too long to be worth remembering, or what could not be loaded anyway.
     pub fn of(member: &Member) -> Option<Self> {
         let entity = &member.entity;
-        let own = member.params.iter().filter(|(name, _)| !follows(entity, name));
-        let item = Self { entity: entity.name().clone(), params: own.collect() };
+        entity.load()?;
+        let item = Self::asked(entity, &member.params);
         let is_fit = (item.params.is_empty() || !entity.is_secret()) && item.to_string().len() <= MAX_ITEM_BYTES;
         is_fit.then_some(item)
+    }
+
+    /// Whether this configuration could load it, and would write it so.
+    pub fn is_of(&self, catalog: &Catalog) -> bool {
+        let Some(entity) = catalog.entity(self.entity.as_str()) else { return false };
+        let free = || entity.key().params().filter(|param| !follows(entity, param));
+        let is_free = |(name, _): (&str, &str)| free().any(|param| param == name);
+        let is_secret = entity.is_secret() && !self.params.is_empty();
+        entity.load().is_some() && !is_secret && self.params.len() == free().count() && self.params.iter().all(is_free)
     }
 
     pub fn entity(&self) -> &Name {

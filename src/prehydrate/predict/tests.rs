@@ -1,15 +1,16 @@
-//! The rules of a plan, one by one, and what they make of people with habits.
+//! The rules of a plan, one by one.
 
 use crate::domain::entity::follows::Follows;
+use crate::domain::entity::load::Ask;
 use crate::domain::entity::sample::shared;
-use crate::domain::entity::{Ask, Draft, Entity, Load};
+use crate::domain::entity::{Draft, Entity, Load};
 use crate::domain::projection::paths::Place;
 use crate::domain::template::{Params, Template};
-use crate::prehydrate::history::{self, History};
+use crate::prehydrate::history::History;
 
 use super::*;
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
 }
 
@@ -24,15 +25,15 @@ fn entity(text: &str, source: &str) -> Entity {
     Entity::new(draft).expect("an entity")
 }
 
-fn catalog(names: &[&str]) -> Catalog {
+pub fn catalog(names: &[&str]) -> Catalog {
     Catalog::new(names.iter().map(|text| entity(text, "api")).collect()).expect("a catalog")
 }
 
-fn subject() -> Subject {
+pub fn subject() -> Subject {
     Subject::new("7".into(), None, None, Params::default()).expect("a subject")
 }
 
-fn config() -> Config {
+pub fn config() -> Config {
     Config {
         items: 8,
         floor: 0.3,
@@ -45,8 +46,10 @@ fn config() -> Config {
     }
 }
 
-fn scores(scores: &[(&str, f64)]) -> BTreeMap<Item, f64> {
-    scores.iter().map(|(text, score)| (Item::parse(text).expect("an item"), *score)).collect()
+/// Of somebody whose reads applications tell of.
+fn told(scores: &[(&str, f64)]) -> History {
+    let scores = scores.iter().map(|(text, score)| (Item::parse(text).expect("an item"), *score)).collect();
+    History { scores, is_told: true, ..History::default() }
 }
 
 fn verdicts(
@@ -55,7 +58,7 @@ fn verdicts(
     own: &[(&str, f64)],
     usefulness: &Usefulness,
 ) -> Vec<(String, Option<Exclusion>)> {
-    let habits = Habits { own: &scores(own), cohort: &BTreeMap::new(), usefulness };
+    let habits = Habits { own: &told(own), usual: &BTreeMap::new(), usefulness };
     let deadline = Duration::from_secs(4);
     predict(catalog, config, &subject(), &habits, deadline, &[], &Random::from_seed(1))
         .into_iter()
@@ -88,7 +91,7 @@ fn every_cap_has_its_reason() {
     slow.filled(&name("c"), 1, Duration::from_secs(9));
     assert_eq!(third(&config(), &slow), Some(Exclusion::TimeCap));
     let unused = Usefulness::default();
-    (0..50).for_each(|_| unused.ended(&name("c"), 1, false));
+    (0..50).for_each(|_| unused.ended(&name("c"), false));
     assert_eq!(third(&config(), &unused), Some(Exclusion::Unused));
     assert_eq!(third(&Config { explore: 1.0, ..config() }, &unused), None);
 }
@@ -117,109 +120,49 @@ fn what_is_waited_for_comes_first_and_takes_with_it_what_waits() {
     let excluded = Some(Exclusion::Never);
     assert_eq!(never, [("c".into(), None), ("b".into(), excluded), ("a".into(), excluded)]);
     let unread = Usefulness::default();
-    (0..50).for_each(|_| unread.ended(&name("c"), 1, false));
+    (0..50).for_each(|_| unread.ended(&name("c"), false));
     let of_use = verdicts(&catalog, &config(), &[("a", 0.7)], &unread);
     assert_eq!(of_use[0], ("c".into(), None), "it is of use to what follows from it");
     assert_eq!(verdicts(&catalog, &config(), &[("c", 0.7)], &unread), [("c".into(), Some(Exclusion::Unused))]);
 }
 
 #[test]
-fn a_subject_without_a_history_gets_what_its_cohort_reads() {
+fn what_is_tried_again_passes_the_floor_and_no_cap() {
     let catalog = catalog(&["a", "b", "c"]);
-    let config = Config { cohort: vec![name("a")], ..config() };
-    let cohort = BTreeMap::from([(name("b"), 0.8), (name("c"), 0.1)]);
-    let habits = Habits { own: &BTreeMap::new(), cohort: &cohort, usefulness: &Usefulness::default() };
-    let plan = predict(&catalog, &config, &subject(), &habits, Duration::from_secs(4), &[], &Random::from_seed(1));
-    let filled: Vec<_> =
-        plan.iter().filter(|c| c.exclusion.is_none()).map(|c| c.wanted.entity().name().to_string()).collect();
-    assert_eq!(filled, ["b", "a"]);
-    assert!(plan.iter().all(|candidate| candidate.reason == Reason::Cohort));
+    let own = [("a", 0.9), ("b", 0.8), ("c", 0.1)];
+    let unused = Usefulness::default();
+    (0..50).for_each(|_| unused.ended(&name("c"), false));
+    let third = |config: Config| verdicts(&catalog, &config, &own, &unused).pop().expect("three").1;
+    assert_eq!(third(config()), Some(Exclusion::Unused));
+    assert_eq!(third(Config { explore: 1.0, ..config() }), None, "its score is what comes of not filling it");
+    assert_eq!(third(Config { explore: 1.0, items: 2, ..config() }), Some(Exclusion::ItemCap));
+    assert_eq!(third(Config { explore: 1.0, per_source: 2, ..config() }), Some(Exclusion::TimeCap));
+}
+
+/// What is filled for whom, with `a` and `b` usual and `c` not.
+fn filled_beside(own: &History) -> Vec<(String, Reason)> {
+    let catalog = catalog(&["a", "b", "c", "d"]);
+    let usual =
+        usual(&Config { cohort: vec![name("a")], ..config() }, BTreeMap::from([(name("b"), 0.8), (name("c"), 0.1)]));
+    let habits = Habits { own, usual: &usual, usefulness: &Usefulness::default() };
+    let plan = predict(&catalog, &config(), &subject(), &habits, Duration::from_secs(4), &[], &Random::from_seed(1));
+    let filled = plan.into_iter().filter(|candidate| candidate.exclusion.is_none());
+    filled.map(|candidate| (candidate.wanted.entity().name().to_string(), candidate.reason)).collect()
+}
+
+#[test]
+fn what_a_history_is_silent_about_is_as_likely_as_it_is_usual() {
+    let (a, b) = (("a".to_owned(), Reason::Cohort), ("b".to_owned(), Reason::Cohort));
+    let d = ("d".to_owned(), Reason::History);
+    assert_eq!(filled_beside(&History::default()), [b.clone(), a.clone()], "somebody new");
+    let seen = History { is_told: false, ..told(&[("d", 0.9)]) };
+    assert_eq!(filled_beside(&seen), [d.clone(), b.clone(), a.clone()], "nobody tells whether it is read");
+    assert_eq!(filled_beside(&told(&[("d", 0.9)])), [d], "it is told that it is not");
+    assert_eq!(filled_beside(&told(&[("d", 0.2)])), [b.clone(), a], "one visit is no habit yet");
+    assert_eq!(filled_beside(&told(&[("a", 0.2)])), [b], "it was tried");
 }
 
 #[test]
 fn what_the_configuration_has_no_more_is_no_candidate() {
     assert_eq!(verdicts(&catalog(&["a"]), &config(), &[("gone", 1.0), ("a?x=1", 1.0)], &Usefulness::default()), []);
-}
-
-/// People with five habits out of forty things, who read a habit on nine visits of ten and anything else now and then.
-/// From the third of their visits on a plan should be right four times of five; when three habits change, five visits
-/// later it should be so again.
-#[test]
-#[expect(clippy::print_stdout, reason = "the figures are what docs/prediction.md quotes")]
-fn plans_learn_habits_within_ten_logins_and_follow_a_change_within_five() {
-    let names: Vec<String> = (0..40).map(|number| format!("thing{number}")).collect();
-    let catalog = catalog(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let random = Random::from_seed(20_261_121);
-    let mut people: Vec<Person> = (0..200).map(|_| Person::born(&random)).collect();
-    let visit = |people: &mut Vec<Person>| {
-        let (mut right, mut planned, mut read) = (0, 0, 0);
-        for person in people {
-            let (hits, plan, reads) = person.visit(&catalog, &random);
-            (right, planned, read) = (right + hits, planned + plan, read + reads);
-        }
-        (f64::from(right) / f64::from(planned.max(1)), f64::from(right) / f64::from(read))
-    };
-    let learning: Vec<(f64, f64)> = (0..10).map(|_| visit(&mut people)).collect();
-    people.iter_mut().for_each(|person| person.change(&random));
-    let following: Vec<(f64, f64)> = (0..6).map(|_| visit(&mut people)).collect();
-    println!("precision and coverage, learning: {learning:.2?}\nafter a change: {following:.2?}");
-    assert!(learning[9].0 > 0.8 && learning[9].1 > 0.6, "{learning:.2?}");
-    assert!(following[0].0 < 0.6, "the change must hurt at first, or nothing was shown: {following:.2?}");
-    assert!(following[4].0 > 0.8, "the fifth login after the change: {following:.2?}");
-}
-
-struct Person {
-    habits: Vec<usize>,
-    hash: BTreeMap<String, String>,
-    now: u64,
-}
-
-impl Person {
-    const HABITS: usize = 5;
-    const KEPT: history::Config =
-        history::Config { half_life: Duration::from_secs(7 * 86_400), keep: 64, life: Duration::from_secs(86_400) };
-
-    fn born(random: &Random) -> Self {
-        let mut person = Self { habits: Vec::new(), hash: BTreeMap::new(), now: 1_000_000 };
-        person.settle(random);
-        person
-    }
-
-    fn settle(&mut self, random: &Random) {
-        while self.habits.len() < Self::HABITS {
-            let thing = (random.unit() * 40.0) as usize;
-            if !self.habits.contains(&thing) {
-                self.habits.push(thing);
-            }
-        }
-    }
-
-    fn change(&mut self, random: &Random) {
-        self.habits.drain(..3);
-        self.settle(random);
-    }
-
-    /// One login: how many of the plan were read, how many were planned, how many read.
-    fn visit(&mut self, catalog: &Catalog, random: &Random) -> (u32, u32, u32) {
-        self.now += 86_400;
-        let fields = self.hash.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect();
-        let history = History::at_login(&fields, Duration::from_secs(self.now), &Self::KEPT);
-        for field in &history.update.remove {
-            self.hash.remove(std::str::from_utf8(field).expect("text"));
-        }
-        self.hash.extend(history.update.set.iter().cloned());
-        let usefulness = Usefulness::default();
-        let habits = Habits { own: &history.scores, cohort: &BTreeMap::new(), usefulness: &usefulness };
-        let plan = predict(catalog, &config(), &subject(), &habits, Duration::from_secs(4), &[], random);
-        let planned: Vec<String> =
-            plan.iter().filter(|c| c.exclusion.is_none()).map(|c| c.wanted.entity().name().to_string()).collect();
-        let chance = |thing: usize| if self.habits.contains(&thing) { 0.9 } else { 0.02 };
-        let read: Vec<String> =
-            (0..40).filter(|thing| random.unit() < chance(*thing)).map(|t| format!("thing{t}")).collect();
-        for thing in &read {
-            self.hash.insert(format!("r:{thing}"), (self.now + 10).to_string());
-        }
-        let right = planned.iter().filter(|thing| read.contains(thing)).count();
-        (right as u32, planned.len() as u32, read.len() as u32)
-    }
 }

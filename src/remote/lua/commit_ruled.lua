@@ -52,13 +52,12 @@ end
 redis.call('SET', KEYS[2], ARGV[3], 'PX', life)
 local marked = 0
 if ARGV[13] ~= '' then
-  -- A server that counts reads has no clock for them, and one with a clock does not count. Where this is not allowed, or
-  -- not known, the value stands without a mark.
-  local how = {'IDLETIME', ARGV[13]}
-  if type(redis.pcall('OBJECT', 'FREQ', KEYS[2])) == 'number' then how = {'FREQ', 0} end
-  local dump = redis.pcall('DUMP', KEYS[2])
+  -- A server that counts reads has no clock for them. There, and where this is not allowed, the value stands without a
+  -- mark.
+  local counts = type(redis.pcall('OBJECT', 'FREQ', KEYS[2])) == 'number'
+  local dump = not counts and redis.pcall('DUMP', KEYS[2])
   if type(dump) == 'string' then
-    local restored = redis.pcall('RESTORE', KEYS[2], life, dump, 'REPLACE', how[1], how[2])
+    local restored = redis.pcall('RESTORE', KEYS[2], life, dump, 'REPLACE', 'IDLETIME', ARGV[13])
     if restored.ok then marked = 1 end
   end
 end

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::entity::{BulkAsk, IDS, Rows};
+use crate::domain::entity::load::{BulkAsk, IDS, Rows};
 use crate::domain::json::{Fault, Kind, Reader};
 use crate::domain::projection::paths::{Place, Step};
 use crate::domain::source::{FetchError, FetchManyAsk, Fetched};

@@ -28,7 +28,8 @@ use tracing::Instrument;
 
 use crate::domain::breaker::Admission;
 use crate::domain::budget::Meter;
-use crate::domain::entity::{Ask, BulkAsk, Name, Rows};
+use crate::domain::entity::Name;
+use crate::domain::entity::load::{Ask, BulkAsk, Rows};
 use crate::domain::query::Query;
 use crate::domain::random::Random;
 use crate::domain::secret::SecretCell;
@@ -280,10 +281,15 @@ impl PostgresSource {
         values: &[Value],
         take: &mut impl FnMut(&Row) -> Result<(), FetchError>,
     ) -> Result<(), Failed> {
-        let login = Login::of(&self.config);
+        let (login, mut has_taken) = (Login::of(&self.config), false);
         if let Some(session) = self.idle_for(&login) {
-            match self.run(session, text, values, take).await {
-                Err(failed) if failed.is_of_connection => {
+            let mut noted = |row: &Row| {
+                has_taken = true;
+                take(row)
+            };
+            match self.run(session, text, values, &mut noted).await {
+                // Rows that were taken would be taken again.
+                Err(failed) if failed.is_of_connection && !has_taken => {
                     // What killed this one most likely killed the others.
                     self.idle().clear();
                     self.metrics.call_retried();

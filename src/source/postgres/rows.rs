@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio_postgres::Row;
 
 use crate::domain::budget::Meter;
-use crate::domain::entity::Rows;
+use crate::domain::entity::load::Rows;
 use crate::domain::source::{FetchError, Fetched};
 use crate::source::bulk::{list, one};
 use crate::source::postgres::sql::MAX_ROWS;

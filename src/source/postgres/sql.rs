@@ -10,7 +10,7 @@ use std::fmt::Write;
 use bytes::BytesMut;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 
-use crate::domain::entity::Rows;
+use crate::domain::entity::load::Rows;
 use crate::domain::query::Query;
 use crate::source::postgres::From;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hydrant::domain::catalog::Catalog;
-use hydrant::domain::entity::{Ask, Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
+use hydrant::domain::entity::load::Ask;
+use hydrant::domain::entity::{Class, Credential, Draft, Entity, Load, Name, Scope, Writers};
 use hydrant::domain::projection::{Projection, Spec};
 use hydrant::domain::template::{Ids, Template};
 use hydrant::domain::ttl::Ttl;

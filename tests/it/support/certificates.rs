@@ -69,6 +69,11 @@ impl Certificates {
         self.path("client.key")
     }
 
+    /// The server's certificate and its key, for a server that wants files of its own.
+    pub fn server_files(&self) -> [PathBuf; 2] {
+        [self.path("server.crt"), self.path("server.key")]
+    }
+
     /// For a redis-server.
     pub fn redis_args(&self) -> Vec<String> {
         [("--tls-ca-cert-file", "ca.crt"), ("--tls-cert-file", "server.crt"), ("--tls-key-file", "server.key")]

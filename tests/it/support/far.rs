@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hydrant::domain::habits::{Habits, Reading, Touched, Update};
+use hydrant::domain::habits::{Habits, Reading, Sight, Update};
 use hydrant::domain::key::Key;
 use hydrant::domain::pseudonym::Pseudonym;
 use hydrant::domain::store::{
@@ -108,7 +108,7 @@ impl Habits for Far {
         far(self.habits.write(subject, update, life)).boxed()
     }
 
-    fn touched<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Touched, StoreError>> {
-        far(self.habits.touched(key)).boxed()
+    fn look<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>> {
+        far(self.habits.look(key)).boxed()
     }
 }

@@ -8,6 +8,7 @@ pub mod far;
 pub mod faulty;
 pub mod origin;
 pub mod peer;
+pub mod postgres;
 pub mod prehydration;
 pub mod redis;
 pub mod shop;

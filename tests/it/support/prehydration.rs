@@ -41,6 +41,7 @@ pub fn config(always: Vec<Name>, in_flight: usize) -> Config {
             half_life: Duration::from_secs(7 * 86_400),
             keep: 64,
             life: Duration::from_secs(86_400),
+            floor: 0.3,
         }),
         sampling: Sampling { share: 0.0, marked: 0.0, per_second: 10 },
     }
