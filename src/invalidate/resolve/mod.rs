@@ -181,7 +181,7 @@ impl Resolved {
             item.mark = mark.as_ref().map(Left::from);
         }
         // What was known before is not to come back with a write that is under way.
-        let mark = Mark { nonce: self.intent.nonce(), life: FORGOTTEN_FOR, floor: None };
+        let mark = Mark { nonce: None, life: FORGOTTEN_FOR, floor: None };
         for (target, key) in own {
             let mark = Some(Left::from(&mark));
             self.intent.items.push(Item { target, key: key.to_string(), mark, ..Item::default() });
