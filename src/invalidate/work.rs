@@ -377,7 +377,9 @@ impl Worker {
         let reported = watch::Sender::new(rest.work.resume.clone().unwrap_or_default());
         for tries in 0.. {
             let resume = Some(reported.borrow().clone()).filter(|progress| progress.pass > 0);
-            let report = |progress| drop(reported.send_replace(progress));
+            let report = |progress| {
+                reported.send_replace(progress);
+            };
             let _turn = self.turn_to_sweep(rest).await;
             let ended = tokio::select! {
                 biased;

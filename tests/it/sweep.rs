@@ -78,7 +78,9 @@ async fn swept(tools: &Tools, spec: &Spec) -> Progress {
 /// Runs a sweep, and lets `meanwhile` look at how far it is.
 async fn swept_while(tools: &Tools, spec: &Spec, meanwhile: impl AsyncFnOnce(watch::Receiver<Progress>)) -> Progress {
     let (told, progress) = watch::channel(Progress::default());
-    let report = |progress| drop(told.send_replace(progress));
+    let report = |progress| {
+        told.send_replace(progress);
+    };
     let (ended, ()) = tokio::join!(run(tools, spec, None, report), meanwhile(progress));
     ended.expect("an end")
 }
