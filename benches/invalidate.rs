@@ -241,6 +241,7 @@ impl Inside {
             targets: vec![Target::Member(member)],
             mode: Mode::Remove,
             effect: Effect::Real,
+            within: Vec::new(),
             reason: String::new(),
             trace: self.trace,
             until: Instant::now() + Duration::from_secs(1),
