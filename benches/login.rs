@@ -177,7 +177,7 @@ impl Load<'_> {
         while self.run(rate, Duration::from_secs(seconds.min(4))).await.lost == 0 && rate < 20_000 {
             carried = rate;
             rate += rate / 4;
-            // What was late ends, so that it does not count against the next step.
+            // tidy: waits because what was late has to end before the next step, so as not to count against it
             sleep(Duration::from_millis(500)).await;
         }
         carried
@@ -245,6 +245,7 @@ async fn answer(mut socket: TcpStream) -> Option<()> {
         if held.ends_with(b"\r\n\r\n") {
             let path = std::str::from_utf8(&held).ok()?.split('/').nth(1)?.to_owned();
             held.clear();
+            // tidy: waits because a backend that takes so long is what is asked for
             sleep(Duration::from_millis(path.parse().ok()?)).await;
             socket.write_all(reply.as_bytes()).await.ok()?;
         }

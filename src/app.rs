@@ -48,6 +48,7 @@ use crate::local::journal::MemoryJournal;
 use crate::local::lease::MemoryLeases;
 use crate::local::memory::MemoryStore;
 use crate::prehydrate::cookies::Cookies;
+use crate::prehydrate::refused::Withdraw;
 use crate::prehydrate::{self, Prehydrate};
 use crate::remote;
 use crate::remote::journal::RemoteJournal;
@@ -117,18 +118,9 @@ impl App {
         let tools = warm::tools((leases, shards), &filler, &means, &adopt, &mut registry);
         let config = warm_up::Config { group: group.clone(), pod: pod(env) };
         let warm = Warm::start(config, lists.plans(live.warmup, &sources.built())?, tools);
-        let tools = prehydrate::Tools {
-            cookies: Cookies::new(identity(live.identity)?, clock),
-            live: settings.clone(),
-            filler,
-            habits,
-            withdraw: withdraw::through(invalidate.clone()),
-            group,
-            clock,
-            random: random.clone(),
-            tasks: tasks.clone(),
-            metrics: prehydrate::metrics::Metrics::register(&mut registry),
-        };
+        let cookies = Cookies::new(identity(live.identity)?, clock);
+        let withdraw = withdraw::through(invalidate.clone());
+        let tools = prehydrating(cookies, (filler, habits, withdraw), group, means, &mut registry);
         let prehydrate = Prehydrate::start(live.prehydrate, tools);
 
         let (callers, calls) = callers(live.callers, clock, &mut registry)?;
@@ -145,15 +137,10 @@ impl App {
 
         let listeners = Listeners::bind(&listen).await.context("the api cannot be bound")?;
         let (api, remote) = addresses(&listeners).context("the api has no address")?;
+        let live = settings.clone();
         let outside = listen.remote.map(Outside::new).transpose().context("listen.remote.tls")?;
         let door = Door {
-            services: Services {
-                prehydrate,
-                invalidate,
-                warm: warm.clone(),
-                live: settings.clone(),
-                stopping: tasks.stopping(),
-            },
+            services: Services { prehydrate, invalidate, warm: warm.clone(), live, stopping: tasks.stopping() },
             callers,
             outside,
             limits: listen.limits,
@@ -292,6 +279,19 @@ fn callers(
     let metrics = grpc::metrics::Metrics::register(registry);
     let callers = Callers::new(config, clock, metrics.clone());
     Ok((callers.map_err(|problems| told("listen.remote", &problems))?, metrics))
+}
+
+/// What logins are served with: the means are those of the flow beside it.
+fn prehydrating(
+    cookies: Cookies,
+    (filler, habits, withdraw): (Filler, Arc<dyn Habits>, Withdraw),
+    group: String,
+    means: Means,
+    registry: &mut Registry,
+) -> prehydrate::Tools {
+    let Means { live, tasks, clock, random, metrics: _ } = means;
+    let metrics = prehydrate::metrics::Metrics::register(registry);
+    prehydrate::Tools { cookies, live, filler, habits, withdraw, group, clock, random, tasks, metrics }
 }
 
 /// Who looks whether invalidations hold, and how the invalidation tells it of them.

@@ -23,9 +23,9 @@ use crate::domain::template::Params;
 use crate::domain::trace::TraceContext;
 use crate::grpc::pb;
 use crate::grpc::pb::prehydrate_request::Who as Shown;
+use crate::prehydrate::ending::{Ending, Reason};
 use crate::prehydrate::request::{
-    Ending, Exclusion, Expected, Freshness, Line, MemberRef, Planned, Proposed, Reason, Report, Request, Status, Wait,
-    Who, Why,
+    Exclusion, Expected, Freshness, Line, MemberRef, Planned, Proposed, Report, Request, Status, Wait, Who, Why,
 };
 use crate::prehydrate::wanted::Wanted;
 

@@ -15,11 +15,12 @@ use crate::domain::entity::Member;
 use crate::domain::key::Key;
 use crate::domain::outcome::Outcome;
 use crate::fill::settings::Settings;
-use crate::prehydrate::Prehydrate;
+use crate::prehydrate::ending::{Done, Ending};
 use crate::prehydrate::refused;
-use crate::prehydrate::request::{Ending, Planned};
+use crate::prehydrate::request::Planned;
+use crate::prehydrate::usefulness::Awaited;
 use crate::prehydrate::wanted::{Dependent, Identity, Wanted, changed};
-use crate::prehydrate::work::{Awaited, Work};
+use crate::prehydrate::{Prehydrate, Work};
 
 pub(super) struct Items<'a> {
     flow: &'a Prehydrate,
@@ -31,14 +32,6 @@ pub(super) struct Items<'a> {
     ended: BTreeMap<usize, Above>,
     /// What waits, by the place of what it waits for.
     waiting: BTreeMap<usize, Vec<(usize, Dependent)>>,
-}
-
-/// An item that has ended.
-pub(super) struct Done {
-    pub at: usize,
-    pub ending: Ending,
-    /// The source did not accept the subject's session.
-    pub is_session_refused: bool,
 }
 
 /// How an item ended that others may wait for.

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod cookies;
+pub mod ending;
 pub mod history;
 pub mod identity;
 mod items;
@@ -46,6 +47,7 @@ use crate::fill::Filler;
 use crate::fill::settings::{Live, Settings};
 use crate::prehydrate::access::Accesses;
 use crate::prehydrate::cookies::Cookies;
+use crate::prehydrate::ending::Ending;
 use crate::prehydrate::identity::Identity;
 use crate::prehydrate::learn::Learner;
 use crate::prehydrate::metrics::Metrics;
@@ -54,14 +56,11 @@ use crate::prehydrate::predict::Candidate;
 use crate::prehydrate::queue::{Queue, Urgency};
 use crate::prehydrate::record::Recorder;
 use crate::prehydrate::refused::{Session, Withdraw};
-use crate::prehydrate::request::{
-    Ending, Exclusion, Freshness, Line, Planned, Proposed, Report, Request, Status, Wait, Who,
-};
+use crate::prehydrate::request::{Exclusion, Freshness, Line, Planned, Proposed, Report, Request, Status, Wait, Who};
 use crate::prehydrate::run::{Growth, Joined, PlanId, Predicted, Run, Runs};
 use crate::prehydrate::sampler::Samples;
 use crate::prehydrate::usefulness::{Sampling, Usefulness};
 use crate::prehydrate::wanted::Wanted;
-use crate::prehydrate::work::Work;
 use crate::tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +120,18 @@ struct Login {
     freshness: Freshness,
     trace: TraceContext,
     accepted: Instant,
+}
+
+/// A plan that is queued: for whom, what, and until when.
+struct Work {
+    pub config: Arc<Config>,
+    pub login: Login,
+    pub planned: Vec<Planned>,
+    /// To predict by; none where the caller has named what it wants.
+    pub habits: Option<history::Config>,
+    pub deadline: Instant,
+    pub run: Arc<Run>,
+    pub session: Session,
 }
 
 impl Prehydrate {

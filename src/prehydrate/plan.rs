@@ -7,7 +7,8 @@ use crate::domain::entity::Name;
 use crate::domain::error::{Error, FieldError, Kind};
 use crate::domain::subject::Subject;
 use crate::domain::template::{Params, RenderError};
-use crate::prehydrate::request::{MemberRef, Planned, Reason, Why};
+use crate::prehydrate::ending::Reason;
+use crate::prehydrate::request::{MemberRef, Planned, Why};
 use crate::prehydrate::wanted::{Identity, Wanted};
 
 #[derive(Clone, Debug, Default)]

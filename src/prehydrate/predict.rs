@@ -11,9 +11,10 @@ use crate::domain::catalog::Catalog;
 use crate::domain::entity::Name;
 use crate::domain::random::Random;
 use crate::domain::subject::Subject;
+use crate::prehydrate::ending::Reason;
 use crate::prehydrate::history::History;
 use crate::prehydrate::history::item::Item;
-use crate::prehydrate::request::{Exclusion, Planned, Reason, Why};
+use crate::prehydrate::request::{Exclusion, Planned, Why};
 use crate::prehydrate::usefulness::Usefulness;
 use crate::prehydrate::wanted::{Identity, Wanted};
 

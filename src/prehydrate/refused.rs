@@ -12,8 +12,7 @@ use crate::domain::entity::{Entity, Member, Scope};
 use crate::domain::outcome::Outcome;
 use crate::domain::trace::TraceContext;
 use crate::domain::watched::Watched;
-use crate::prehydrate::items::Done;
-use crate::prehydrate::request::Ending;
+use crate::prehydrate::ending::{Done, Ending};
 use crate::prehydrate::{Prehydrate, Work};
 
 /// Removes members with all their keys, and voids the fills of them: the invalidation beside this flow.

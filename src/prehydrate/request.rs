@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::domain::entity::Name;
-use crate::domain::outcome::{Outcome, Resource, Written};
 use crate::domain::secret::Secret;
 use crate::domain::subject::Subject;
 use crate::domain::template::Params;
 use crate::domain::trace::{TraceContext, TraceId};
+use crate::prehydrate::ending::{Ending, Reason};
 use crate::prehydrate::wanted::Wanted;
 
 #[derive(Clone, Debug)]
@@ -100,16 +100,6 @@ pub struct Line {
     pub ending: Ending,
 }
 
-/// What became of an item.
-#[derive(Clone, Debug)]
-pub struct Ending {
-    pub outcome: Outcome,
-    /// Why, in a few words fit for the caller; empty where the outcome says it all.
-    pub reason: String,
-    pub elapsed: Duration,
-    pub written: Option<Written>,
-}
-
 /// Why something is in a plan, and how likely it is to be read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Why {
@@ -154,22 +144,6 @@ pub enum Exclusion {
     Unused,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The caller named it.
-    Requested,
-    /// The configuration names it for every login.
-    Always,
-    /// The subject has read it before.
-    History,
-    /// Others read it, and this subject has no history yet.
-    Cohort,
-    /// It follows from another resource's answer.
-    Dependent,
-    /// A try, to learn whether it has become useful again.
-    Exploration,
-}
-
 /// What an application found where it read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -190,18 +164,6 @@ impl Why {
 impl Planned {
     pub fn source(&self) -> Option<&Name> {
         self.wanted.entity().load().map(|load| &load.source)
-    }
-}
-
-impl Ending {
-    /// Of what was never begun.
-    pub fn not_filled(outcome: Outcome, why: impl Into<String>) -> Self {
-        Self { outcome, reason: why.into(), elapsed: Duration::ZERO, written: None }
-    }
-
-    pub fn of(resource: Resource) -> Self {
-        let Resource { member: _, outcome, reason, elapsed, written, is_session_refused: _ } = resource;
-        Self { outcome, reason, elapsed, written }
     }
 }
 

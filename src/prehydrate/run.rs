@@ -15,8 +15,9 @@ use crate::domain::outcome::Outcome;
 use crate::domain::pseudonym::Pseudonym;
 use crate::domain::secret::Secret;
 use crate::fill::epochs::{Epochs, Stamp};
+use crate::prehydrate::ending::Ending;
 use crate::prehydrate::plan::Plan;
-use crate::prehydrate::request::{Ending, Freshness, Line, Planned, Why};
+use crate::prehydrate::request::{Freshness, Line, Planned, Why};
 use crate::prehydrate::wanted::{Identity, Wanted};
 
 /// Two calls are the same plan if they fill the same keys, in the same way, with the same session, and what is predicted

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::entity::Name;
-use crate::prehydrate::request::{Expected, Reason, Why};
+use crate::prehydrate::ending::Reason;
+use crate::prehydrate::request::{Expected, Why};
 
 /// How much one sample moves a figure: the last few dozen count.
 const SHARE: f64 = 0.05;
@@ -59,6 +60,14 @@ pub enum Mark {
     Own,
     /// One of the share that stands for all values of its entity.
     Fair,
+}
+
+/// Whether other items of the plan follow from an item. Then Hydrant reads its value itself, and a look at it could not
+/// tell whether anybody else has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    ByOthers,
+    ByNobody,
 }
 
 impl Sampling {

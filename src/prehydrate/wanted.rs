@@ -12,7 +12,7 @@ use crate::domain::key::Key;
 use crate::domain::outcome::Outcome;
 use crate::domain::subject::Subject;
 use crate::domain::template::{Params, RenderError};
-use crate::prehydrate::request::{Ending, Reason};
+use crate::prehydrate::ending::{Ending, Reason};
 
 #[derive(Clone, Debug)]
 pub enum Wanted {

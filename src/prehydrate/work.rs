@@ -12,38 +12,19 @@ use crate::domain::outcome::{Outcome, Resource};
 use crate::domain::store::ClaimMode;
 use crate::fill::Job;
 use crate::fill::settings::Settings;
+use crate::prehydrate::ending::{Done, Ending};
 use crate::prehydrate::history::item::Item;
 use crate::prehydrate::history::{self, History, Known};
-use crate::prehydrate::items::{Done, Items};
+use crate::prehydrate::items::Items;
 use crate::prehydrate::predict::{self, Candidate, Habits};
 use crate::prehydrate::queue::Ticket;
-use crate::prehydrate::refused::{self, Session};
-use crate::prehydrate::request::{Ending, Freshness, Planned};
-use crate::prehydrate::run::{Entry, Run};
+use crate::prehydrate::refused;
+use crate::prehydrate::request::{Freshness, Planned};
+use crate::prehydrate::run::Entry;
 use crate::prehydrate::sampler::{self, Sample};
-use crate::prehydrate::usefulness::Mark;
+use crate::prehydrate::usefulness::{Awaited, Mark};
 use crate::prehydrate::wanted::changed;
-use crate::prehydrate::{Config, Login, Prehydrate};
-
-/// A plan that is queued: for whom, what, and until when.
-pub(super) struct Work {
-    pub config: Arc<Config>,
-    pub login: Login,
-    pub planned: Vec<Planned>,
-    /// To predict by; none where the caller has named what it wants.
-    pub habits: Option<history::Config>,
-    pub deadline: Instant,
-    pub run: Arc<Run>,
-    pub session: Session,
-}
-
-/// Whether other items of the plan follow from an item. Then Hydrant reads its value itself, and a look at it could not
-/// tell whether anybody else has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaited {
-    ByOthers,
-    ByNobody,
-}
+use crate::prehydrate::{Config, Login, Prehydrate, Work};
 
 /// What a subject's habits make of a plan.
 pub(super) struct Prediction {

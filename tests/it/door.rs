@@ -53,7 +53,6 @@ async fn what_is_not_built_says_so_with_a_stable_reason() {
     let mut control = door.client().await;
     let mut read = CacheReadServiceClient::new(door.channel().await);
     let told = [
-        control.warm_up(pb::WarmUpRequest::default()).await.map(drop),
         control.stats(pb::StatsRequest::default()).await.map(drop),
         control.explain(pb::ExplainRequest::default()).await.map(drop),
         read.lookup(pb::LookupRequest::default()).await.map(drop),

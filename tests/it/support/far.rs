@@ -30,8 +30,10 @@ struct FarClaim(Box<dyn Claim>);
 
 /// There and back.
 async fn far<T>(near: impl Future<Output = T>) -> T {
+    // tidy: waits because it is the way there and back, on a paused clock
     sleep(ROUND_TRIP / 2).await;
     let answer = near.await;
+    // tidy: waits because it is the way there and back, on a paused clock
     sleep(ROUND_TRIP / 2).await;
     answer
 }

@@ -210,6 +210,11 @@ impl Drop for RedisServer {
     }
 }
 
+/// Where a primary's share of the slots begins.
+fn first_slot(primary: usize) -> usize {
+    usize::from(SLOTS) * primary / PRIMARIES
+}
+
 impl RedisCluster {
     pub async fn start() -> Self {
         Self::start_over(None).await
@@ -237,8 +242,7 @@ impl RedisCluster {
         for (index, (node, _)) in nodes.iter().enumerate() {
             node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
             if index < PRIMARIES {
-                let share = |index: usize| usize::from(SLOTS) * index / PRIMARIES;
-                let (first, last) = (share(index).to_string(), (share(index + 1) - 1).to_string());
+                let (first, last) = (first_slot(index).to_string(), (first_slot(index + 1) - 1).to_string());
                 node.command(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
             }
         }
@@ -310,7 +314,8 @@ impl RedisCluster {
 
     /// The node that owned the key when the cluster started.
     pub fn owner(&self, key: impl AsRef<[u8]>) -> usize {
-        usize::from(slot_of(key.as_ref())) * PRIMARIES / usize::from(SLOTS)
+        let slot = usize::from(slot_of(key.as_ref()));
+        (0..PRIMARIES).rfind(|node| first_slot(*node) <= slot).expect("the first node has the first slot")
     }
 
     /// A key with this beginning whose slot the given primary was given.
