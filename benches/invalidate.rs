@@ -463,5 +463,6 @@ fn unconfirmed(answers: &mut [Vec<Value>; 3]) -> usize {
 }
 
 fn owner(key: &Key) -> usize {
-    usize::from(key.slot()) * 3 / usize::from(hydrant::domain::key::SLOTS)
+    // Shares are rounded down, so the slot at a border is the first of the next.
+    (usize::from(key.slot()) * 3 + 2) / usize::from(hydrant::domain::key::SLOTS)
 }
