@@ -108,7 +108,7 @@ fn config(redis: &str, origin: SocketAddr) -> String {
     let (entities, sources): (String, String) =
         (BACKENDS.iter().map(entity).collect(), BACKENDS.iter().map(source).collect());
     format!(
-        "group: bench\nredis: {redis}\nsources:\n{sources}entities:\n{entities}prehydrate: {{ always: [e20, e100], plan: {{ cohort: [e40, e60, e80] }} }}\nlog: {{ level: warn }}\n"
+        "group: bench\nredis: {redis}\nsources:\n{sources}entities:\n{entities}prehydrate: {{ always: [e20, e100], plan: {{ cohort: [e40, e60, e80] }} }}\nlog: {{ level: \"warn,hydrant::app=info\" }}\n"
     )
 }
 
