@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::{EndpointArg, Out, block_on};
-use crate::grpc::client::warm::{AskWarmUp, Event, StepEnd, What};
 use crate::grpc::client::CallError;
+use crate::grpc::client::warm::{AskWarmUp, Event, StepEnd, What};
 
 /// Run warm-up plans now, and show how they go.
 #[derive(Debug, clap::Args)]
