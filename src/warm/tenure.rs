@@ -117,7 +117,9 @@ mod tests {
     const TTL: Duration = Duration::from_secs(30);
 
     /// Renewals are answered as the test says.
-    struct Scripted(Mutex<Box<dyn FnMut(u32) -> Result<Renewed, StoreError> + Send>>, Mutex<u32>);
+    struct Scripted(Mutex<Answers>, Mutex<u32>);
+
+    type Answers = Box<dyn FnMut(u32) -> Result<Renewed, StoreError> + Send>;
 
     impl Leases for Scripted {
         fn acquire<'a>(&'a self, _: &'a LeaseAsk) -> BoxFuture<'a, Result<Acquired, StoreError>> {
