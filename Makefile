@@ -41,6 +41,7 @@ mutants: ## broken on purpose, Hydrant must be caught: by its tests, by simulati
 	scripts/prepare test
 	cargo test --quiet --locked --features mutants --lib without_detectors
 	cargo test --quiet --locked --features mutants --test sim mutant
+	cargo test --quiet --locked --features mutants --test it mutants_of_the_lease
 	for mutant in M1 M2 M8; do $(MAKE) --no-print-directory consistency MUTANT=$$mutant FOR=60 || exit 1; done
 
 lint: ## formatting, house rules, contract, licences, clippy; the quickest first

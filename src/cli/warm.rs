@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::cli::exit::Exit;
 use crate::cli::{EndpointArg, Out, block_on};
+use crate::grpc::client::CallError;
 use crate::grpc::client::warm::{AskWarmUp, Event, StepEnd, What};
-use crate::grpc::client::{CallError, Client};
 
 /// Run warm-up plans now, and show how they go.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WIDTH: u64 = 24;
 
 pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io::Result<Exit> {
-    let endpoint = args.endpoint.resolve(env);
     let ask = AskWarmUp {
         plans: args.plans.clone(),
         wait_seconds: (args.wait > 0).then_some(args.wait),
@@ -47,7 +46,7 @@ pub fn run(args: &Args, env: &BTreeMap<String, String>, out: &mut Out<'_>) -> io
     let bar = if io::stdout().is_terminal() && !args.json { Bar::Moving } else { Bar::Off };
     let mut seen = Vec::new();
     let told = block_on(async {
-        let client = Client::connect(&endpoint, CONNECT).await?;
+        let client = args.endpoint.connect(env, CONNECT).await?;
         let mut events = client.warm_up(ask).await?;
         while let Some(event) = events.next().await? {
             // A closed pipe: the plans go on, and their end is still what the exit code tells.

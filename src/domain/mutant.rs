@@ -28,6 +28,10 @@ pub enum Mutant {
     M8FetchBeforeClaim,
     /// The intent is written after the deletes.
     M10JournalLate,
+    /// A lease is counted from the moment its reply came.
+    M14LeaseFromReply,
+    /// A lease is given back without a look at whose it is.
+    M15ReleaseUnasked,
     /// An alias is written without waiting for replicas to know its registration.
     M16NoWaitForRegistration,
     /// Nothing looks at values for what has the shape of a secret.
@@ -39,7 +43,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::M1NoClaim,
         Self::M2NoWait,
         Self::M3CounterNonces,
@@ -48,6 +52,8 @@ impl Mutant {
         Self::M7TokenSurvivesReconnect,
         Self::M8FetchBeforeClaim,
         Self::M10JournalLate,
+        Self::M14LeaseFromReply,
+        Self::M15ReleaseUnasked,
         Self::M16NoWaitForRegistration,
         Self::M17DetectorsOff,
         Self::M18IndexReadFirst,

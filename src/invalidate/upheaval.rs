@@ -51,5 +51,7 @@ async fn sweep(worker: &Worker, primary: &Primary) {
     tracing::warn!(%primary, "a primary restarted in place: every declared prefix is to be swept");
     let spec = Spec::of(worker.tools.means.live.get().catalog.entities().map(AsRef::as_ref));
     let reason = "a primary restarted in place";
-    once::sweep(worker, Event { name: primary.run.as_bytes().to_vec(), spec, reason }).await;
+    // With what is declared here: one who knows less does not sweep it for the others.
+    let name = [primary.run.as_bytes(), spec.templates.join("\n").as_bytes()].concat();
+    once::sweep(worker, Event { name, spec, reason }).await;
 }

@@ -297,7 +297,9 @@ impl Worker {
             Record::Fleet(_) => false,
             Record::Pod { .. } | Record::Memory { .. } => true,
         };
-        if is_pods_own && left.is_some() && rest.shut.is_none() {
+        // What only its replicas have not confirmed is gone, and a fill writes what is new.
+        let stands = left.is_some_and(|cause| cause != Cause::ReplicasLate);
+        if is_pods_own && stands && rest.shut.is_none() {
             rest.shut = Some(Shut::of(&self.tools, &rest.work.intent));
         }
         match self.until_gone(rest, left).await {

@@ -63,15 +63,15 @@ impl Learner {
         &self.usefulness
     }
 
-    /// The subject's habits as they stand now; empty where it has none, or they cannot be read.
-    pub async fn history(&self, subject: Pseudonym, config: &Config, known: &Known<'_>) -> History {
+    /// The subject's habits as they stand now; none where they cannot be read.
+    pub async fn history(&self, subject: Pseudonym, config: &Config, known: &Known<'_>) -> Option<History> {
         let reading = match self.habits.read(subject).await {
             Ok(reading) => reading,
-            // What is there is not known, so nothing of it is changed: see `remember`.
+            // What is there is not known, so nothing of it must be changed.
             Err(error) => {
                 tracing::debug!(%error, "a history could not be read");
                 self.metrics.history_failed();
-                return History::default();
+                return None;
             }
         };
         let mut history = History::at_login(&reading.fields, self.clock.unix(), config, known);
@@ -80,7 +80,7 @@ impl Learner {
             history.update.from_scratch = true;
         }
         self.metrics.history_read(history.scores.is_empty(), history.foreign);
-        history
+        Some(history)
     }
 
     /// Writes back what the next login has to know, `age` after it was read, and counts the subject among all.
@@ -130,7 +130,14 @@ impl Cohort {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::{BoxFuture, ready};
+
     use super::*;
+    use crate::domain::catalog::Catalog;
+    use crate::domain::habits::{Reading, Sight};
+    use crate::domain::key::Key;
+    use crate::domain::store::StoreError;
     use crate::prehydrate::history::item::Item;
 
     #[test]
@@ -148,5 +155,32 @@ mod tests {
         let score = |name: &str| cohort.scores[&Name::new(name).expect("a name")];
         assert!((score("profile") - 0.9).abs() < 0.05 && (score("orders") - 0.2).abs() < 0.1, "{:?}", cohort.scores);
         assert_eq!(cohort.scores.len(), 2);
+    }
+    /// It is there, and nobody can read it.
+    struct Unread;
+
+    impl Habits for Unread {
+        fn read<'a>(&'a self, _: Pseudonym) -> BoxFuture<'a, Result<Reading, StoreError>> {
+            ready(Err(StoreError::Timeout)).boxed()
+        }
+
+        fn write<'a>(&'a self, _: Pseudonym, _: &'a Update, _: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+            ready(Ok(())).boxed()
+        }
+
+        fn look<'a>(&'a self, _: &'a Key) -> BoxFuture<'a, Result<Sight, StoreError>> {
+            ready(Err(StoreError::Timeout)).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_history_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+        let metrics = Metrics::register(&mut Default::default());
+        let learner = Learner::new(Arc::new(Unread), "test", Clock::System, metrics);
+        let day = Duration::from_secs(86_400);
+        let config = Config { half_life: day, keep: 64, life: day, floor: 0.3 };
+        let (catalog, usual) = (Catalog::new(Vec::new()).expect("no clash"), BTreeMap::new());
+        let known = Known { catalog: &catalog, usual: &usual };
+        assert!(learner.history(Pseudonym::new("test", None, "7"), &config, &known).await.is_none());
     }
 }

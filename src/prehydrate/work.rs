@@ -28,7 +28,8 @@ use crate::prehydrate::{Config, Login, Prehydrate, Work};
 
 /// What a subject's habits make of a plan.
 pub(super) struct Prediction {
-    pub history: History,
+    /// None where it could not be read: then nothing is written back either.
+    pub history: Option<History>,
     pub candidates: Vec<Candidate>,
 }
 
@@ -69,11 +70,14 @@ impl Prehydrate {
             };
             let Prediction { history: mut known, candidates } = prediction;
             let taken = candidates.into_iter().filter(|candidate| candidate.exclusion.is_none());
-            let taken = taken.inspect(|candidate| known.adopt(&candidate.item(), candidate.score));
+            let adopt = |candidate: &Candidate| {
+                known.iter_mut().for_each(|known| known.adopt(&candidate.item(), candidate.score));
+            };
+            let taken = taken.inspect(adopt);
             let predicted: Vec<Planned> = taken.map(Candidate::planned).collect();
             let first = work.run.grow(&predicted);
             items.add(first, &predicted);
-            history = Some(known);
+            history = known;
         }
         while let Some(done) = items.next().await {
             items.settle(done).await;
@@ -94,7 +98,9 @@ impl Prehydrate {
         let usual = predict::usual(&config.plan, self.learner.cohort());
         let known = Known { catalog: &settings.catalog, usual: &usual };
         let history = self.learner.history(login.name, habits, &known).await;
-        let known = Habits { own: &history, usual: &usual, usefulness: self.learner.usefulness() };
+        let nothing = History::default();
+        let own = history.as_ref().unwrap_or(&nothing);
+        let known = Habits { own, usual: &usual, usefulness: self.learner.usefulness() };
         let candidates = predict::predict(
             &settings.catalog,
             &config.plan,

@@ -259,7 +259,8 @@ impl Lane<'_> {
                 Err(why) => {
                     // What comes late would be taken for the next one's.
                     link.break_off();
-                    return Err(why);
+                    // Whoever rode with an earlier marker was answered; only the replicas' word is missing.
+                    return rode.map_or(Err(why), |rode| Ok((rode, false)));
                 }
             }
             if outcome != Outcome::Refused(Refusal::Moved) {

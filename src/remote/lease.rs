@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::domain::key::{Key, Sibling};
 use crate::domain::lease::{Acquired, Grant, LeaseAsk, Leases, Noted, Progress, Renewed, Validity};
+use crate::domain::mutant::{self, Mutant};
 use crate::domain::store::{Confirmed, Refusal, StoreError};
 use crate::remote::connect::text;
 use crate::remote::lane;
@@ -33,7 +34,7 @@ impl Leases for Remote {
             let Value::Int(fence) = reply else { return held(reply, *ttl) };
             let fence = fence.unsigned_abs();
             match lane::confirmation([carrier]).await {
-                Confirmed::Yes => Ok(Acquired::Granted(Grant { fence, validity: Validity::of(sent, *ttl) })),
+                Confirmed::Yes => Ok(Acquired::Granted(Grant { fence, validity: validity(sent, *ttl) })),
                 Confirmed::Short => {
                     // Nobody's lease should not stand in the way of the next one for long.
                     let _ = self.release(ask, fence).await;
@@ -52,7 +53,7 @@ impl Leases for Remote {
             let args: [&[u8]; 3] = [ask.holder.as_bytes(), fence.as_bytes(), life.as_bytes()];
             match self.run(Script::Renew, ask.lock.slot(), &keys, &args).await? {
                 (Value::Int(1), carrier) => match lane::confirmation([carrier]).await {
-                    Confirmed::Yes => Ok(Renewed::Until(Validity::of(sent, ask.ttl))),
+                    Confirmed::Yes => Ok(Renewed::Until(validity(sent, ask.ttl))),
                     Confirmed::Short => Err(StoreError::Timeout),
                 },
                 _ => Ok(Renewed::Lost),
@@ -63,6 +64,9 @@ impl Leases for Remote {
 
     fn release<'a>(&'a self, ask: &'a LeaseAsk, fence: u64) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
+            if mutant::on(Mutant::M15ReleaseUnasked) {
+                return self.one(Op::Lease, &ask.lock, &[b"DEL", ask.lock.as_bytes()]).await.map(drop);
+            }
             let fence = Decimal::new(fence);
             let keys: [&[u8]; 2] = [ask.lock.as_bytes(), &ask.lock.sibling(Sibling::Lease)];
             let args: [&[u8]; 2] = [ask.holder.as_bytes(), fence.as_bytes()];
@@ -102,6 +106,11 @@ impl Leases for Remote {
         }
         .boxed()
     }
+}
+
+fn validity(sent: Instant, ttl: Duration) -> Validity {
+    let counted = if mutant::on(Mutant::M14LeaseFromReply) { Instant::now() } else { sent };
+    Validity::of(counted, ttl)
 }
 
 /// `[holder, pod, milliseconds]`. A lock without an end is somebody else's, and looked at again after a life of ours.

@@ -127,7 +127,7 @@ impl Inner {
         if *ended == Ended::Success {
             tracing::info!(plan = %plan.name, keys = facts(), ?elapsed, "a warm-up ends well");
         } else {
-            tracing::warn!(plan = %plan.name, ended = ended.as_str(), keys = facts(), ?elapsed, lease_lost, message, "a warm-up ends");
+            tracing::warn!(plan = %plan.name, ended = ended.as_str(), keys = facts(), ?elapsed, lease_lost, why = message, "a warm-up ends");
         }
         if let Some(place) = place {
             place.end(|job| {

@@ -62,7 +62,7 @@ impl Course<'_> {
         if ended == Ended::Success {
             tracing::info!(step = %step.name, attempts, ?elapsed, warmed = counts.warmed, fresh = counts.fresh, "a step ends well");
         } else {
-            tracing::warn!(step = %step.name, ended = ended.as_str(), attempts, ?elapsed, warmed = counts.warmed, failed = counts.failed, message = end.message, "a step ends");
+            tracing::warn!(step = %step.name, ended = ended.as_str(), attempts, ?elapsed, warmed = counts.warmed, failed = counts.failed, why = end.message, "a step ends");
         }
         self.warm.tools.metrics.keys_done(&self.plan.name, &counts);
         self.sink.tell(&self.plan.name, Happened::StepFinished(end.clone()));

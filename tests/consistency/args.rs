@@ -65,6 +65,9 @@ fn chosen(names: &str, mutant: Option<Mutant>) -> Result<Vec<Fault>, String> {
         ("", Some(Mutant::M17DetectorsOff)) => {
             Err("M17 shows in the tests of the projection: nothing here is a secret".to_owned())
         }
+        ("", Some(Mutant::M14LeaseFromReply | Mutant::M15ReleaseUnasked)) => {
+            Err("M14 and M15 show in the tests of the lease: nothing here is warmed up".to_owned())
+        }
         ("", Some(mutant)) => Ok(shows(mutant)),
         ("" | "ci", _) => Ok(Fault::for_ci()),
         ("all", _) => Ok(Fault::all()),
@@ -87,6 +90,8 @@ fn shows(mutant: Mutant) -> Vec<Fault> {
         | Mutant::M4AliasClaimedLate
         | Mutant::M5IndexCleared
         | Mutant::M8FetchBeforeClaim
+        | Mutant::M14LeaseFromReply
+        | Mutant::M15ReleaseUnasked
         | Mutant::M17DetectorsOff
         | Mutant::M18IndexReadFirst
         | Mutant::M19OnePass => vec![Fault::None],

@@ -346,6 +346,20 @@ async fn ids_of_secret_entities_are_shown_as_hashes() {
     assert_eq!(answer.sample_keys, ["session:#ba7816bf8f01cfea"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_alias_takes_its_own_parameters_and_no_others() {
+    let by = |given: &[(&str, &str)]| {
+        let target = MemberTarget { alias: Some("email".to_owned()), ..member("user", "7") };
+        vec![Target::Member(MemberTarget { params: params(given), ..target })]
+    };
+    let (kind, fields) = refused(by(&[("email", "a@b.c"), ("id", "8")]), Mode::Remove).await;
+    assert_eq!((kind, fields), (Kind::InvalidField, vec!["targets[0].member.member.params.id".to_owned()]));
+    let known = KnownAlias { alias: "email".to_owned(), params: params(&[("email", "old@b.c"), ("id", "8")]) };
+    let target = MemberTarget { known_aliases: vec![known], ..member("user", "7") };
+    let (kind, fields) = refused(vec![Target::Member(target)], Mode::Remove).await;
+    assert_eq!((kind, fields), (Kind::InvalidField, vec!["targets[0].member.known_aliases[0].params.id".to_owned()]));
+}
+
 async fn refused(targets: Vec<Target>, mode: Mode) -> (Kind, Vec<String>) {
     let redis = Redis::new();
     let timed = Draft { version: Some(DeclaredVersion::Time(Place::field("at"))), ..draft("timed") };

@@ -238,6 +238,17 @@ async fn a_caller_who_hangs_up_leaves_nothing_half_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn replicas_that_are_late_hold_up_no_fill() {
+    let redis = Redis::new();
+    let sidecar = filled(&redis).await;
+    redis.faults.late();
+    sidecar.call(Mode::Remove, target()).await.expect_err("nothing is promised");
+    assert!(standing(&redis).await.is_empty(), "all of it is gone from the primaries");
+    let filled = tokio::time::timeout(Duration::from_secs(1), sidecar.fill_as_it_is("user", "7")).await;
+    assert_eq!(filled, Ok(Outcome::Filled), "it does not wait for the replicas");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_spool_holds_is_promised_and_survives_a_restart() {
     let (redis, home) = (Redis::new(), tempfile::tempdir().expect("a directory"));
     let before = Sidecar::new(&redis, 1, vec![user()], Some(home.path()));

@@ -280,6 +280,12 @@ impl Faults {
         self.0.lock().expect("unpoisoned")
     }
 
+    /// The replicas answer nothing in time.
+    pub fn late(&self) {
+        let mut wrong = self.now();
+        (wrong.intents_short, wrong.erased_short) = (true, true);
+    }
+
     async fn hang(&self, step: Step) {
         let hangs = self.now().hangs == Some(step);
         if hangs {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::future::{LocalBoxFuture, join, join_all};
 use hydrant::domain::key::Key;
-use hydrant::domain::lease::{Acquired, Grant, LeaseAsk, Leases, Noted, Progress, Renewed, tick_key};
+use hydrant::domain::lease::{Acquired, Grant, LeaseAsk, Leases, Noted, Progress, Renewed, Validity, tick_key};
 use hydrant::domain::store::StoreError;
 use hydrant::local::lease::MemoryLeases;
 use hydrant::remote::{Config, Mode};
@@ -106,6 +106,55 @@ async fn a_lease_that_the_replicas_do_not_know_of_is_not_granted() {
     assert_eq!(bench.acquire("after", TTL).await, Err(StoreError::Timeout));
     cluster.nodes[3].resume();
     until("a lease again", async || matches!(bench.acquire("later", TTL).await, Ok(Acquired::Granted(_)))).await;
+}
+
+/// P5: the server began to count before its answer came, however long that took.
+#[tokio::test]
+async fn a_lease_is_counted_from_before_its_request_was_sent() {
+    let server = RedisServer::start().await;
+    let rig = Rig::up(config(Mode::Standalone { address: server.address() })).await;
+    let lock = Key::new("cache:warmup:lock").expect("a good key");
+    let bench = Bench { leases: rig.store.clone(), lock };
+    // What has to be loaded first is there from now on.
+    let first = bench.granted("first", TTL).await.fence;
+    bench.leases.release(&bench.ask("first", TTL), first).await.expect("answered");
+    // No answer comes from a server that stands still, so it comes after this moment.
+    let resume = || {
+        let before = Instant::now();
+        server.resume();
+        before
+    };
+    server.hang();
+    let (grant, resumed) = join(bench.granted("late", TTL), async { resume() }).await;
+    assert!(grant.validity <= Validity::of(resumed, TTL), "counted from its answer");
+    let ask = bench.ask("late", TTL);
+    server.hang();
+    let (renewed, resumed) = join(bench.leases.renew(&ask, grant.fence), async { resume() }).await;
+    match renewed.expect("answered") {
+        Renewed::Until(validity) => assert!(validity <= Validity::of(resumed, TTL), "counted from its answer"),
+        Renewed::Lost => panic!("it was late's"),
+    }
+}
+
+/// A mutant is chosen once for a process, so each has one of its own: this very binary, asked for one test.
+#[cfg(feature = "mutants")]
+#[test]
+fn mutants_of_the_lease_are_found() {
+    let caught = |mutant: &str, test: &str| {
+        let myself = std::env::current_exe().expect("a test is a file");
+        let test = format!("lease_contract::{test}");
+        let output = std::process::Command::new(myself).args(["--exact", &test]).env("HYDRANT_MUTANT", mutant).output();
+        let output = output.expect("runs");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("running 1 test"), "{test} is not there any more");
+        !output.status.success()
+    };
+    for (mutant, test) in [
+        ("M14", "a_lease_is_counted_from_before_its_request_was_sent"),
+        ("M15", "a_single_server_keeps_the_contract_of_leases"),
+    ] {
+        assert!(caught(mutant, test), "{mutant} is not found");
+        assert!(!caught("M1", test), "it is {mutant} that is caught, and no other");
+    }
 }
 
 impl Bench {

@@ -386,6 +386,8 @@ async fn the_commands_work_from_outside_with_credentials() {
     assert!(said.errors.contains("UNAUTHENTICATED"), "{}", said.errors);
     let said = hydrant(&["prehydrate", "--user", "7"], &by_environment);
     assert!(said.errors.contains("the right: prehydrate"), "{}", said.errors);
+    let said = hydrant(&["warm"], &by_environment);
+    assert!(said.errors.contains("the right: warm_up"), "{}", said.errors);
     // Without the authority nobody trusts it, and a token does not travel in the clear.
     let said = hydrant(&remove[..5], &[]);
     assert!(said.errors.contains("both ends trust"), "{}", said.errors);

@@ -22,14 +22,15 @@ fn config(server: &RedisServer, origin: &Origin, start: &str, members: usize) ->
         r#"
 group: lease
 {}
-sources: {{ api: {{ http: {{ origin: "{}", timeout: 2s, retries: 0 }} }} }}
+sources: {{ api: {{ http: {{ origin: "{}", timeout: 1s, retries: 0 }} }} }}
+fill: {{ claim_life: 1500ms }}
 entities:
   user: {{ key: "user:{{id}}", scope: shared, load: {{ source: api, get: "/users/{{id}}" }}, ttl: 5m, fields: {{ allow: [id] }} }}
 warmup:
   default:
     on_start: {start}
     lock: {{ key: "{LOCK}", ttl: 3s }}
-    timeout: 1s
+    timeout: 600ms
     parallel: {PARALLEL}
     steps: {{ users: {{ entity: user, members: [{}] }} }}
 "#,

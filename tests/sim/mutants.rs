@@ -22,6 +22,8 @@ fn hunt(mutant: Mutant) -> Option<(Scenario, u64)> {
         Mutant::M7TokenSurvivesReconnect => (Scenario { faults: &[Kind::Restart], ..RESTARTS }, 300),
         // Nothing that was acknowledged breaks: the models see what is left half done.
         Mutant::M10JournalLate => return None,
+        // No warm-up takes part: the tests of the lease catch them.
+        Mutant::M14LeaseFromReply | Mutant::M15ReleaseUnasked => return None,
         // Nothing in a simulation is a secret: the tests of the projection catch it.
         Mutant::M17DetectorsOff => return None,
         Mutant::M19OnePass => (Scenario { faults: faults::NONE, ..FLOW }, 400),

@@ -74,6 +74,7 @@ impl Reader<'_> {
             aims.mistake(Kind::UnknownAlias, format!("{path}.member.alias"), "is no alias of this entity");
             return;
         };
+        strangers(&params_path, alias, params, aims);
         match self.settings.catalog.alias_key(entity, alias, params) {
             Ok(key) => {
                 let (entity, alias, params, path) = (entity.clone(), alias.clone(), params.clone(), path.to_owned());
@@ -110,6 +111,7 @@ impl Reader<'_> {
             for (param, _) in params.iter().filter(|(_, value)| is_glob(value)) {
                 aims.wrong(format!("{path}.params.{param}"), "looks like a pattern; an alias is named exactly");
             }
+            strangers(&format!("{path}.params"), alias, params, aims);
             match self.settings.catalog.alias_key(entity, alias, &complete) {
                 Ok(key) => keys.push(key),
                 Err(error) => aims.wrong(path_of(&format!("{path}.params"), &error), error),
@@ -240,6 +242,13 @@ impl Reader<'_> {
             aims.wrong("mode", problem);
         }
         aims.sweep(at, |spec| entities.into_iter().for_each(|entity| spec.add(entity)));
+    }
+}
+
+/// What the alias's key does not hold could name another member than the key leads to.
+fn strangers(path: &str, alias: &Alias, params: &Params, aims: &mut Aims) {
+    for (param, _) in params.iter().filter(|(name, _)| alias.key.params().all(|param| param != *name)) {
+        aims.wrong(format!("{path}.{param}"), "is no parameter of this alias");
     }
 }
 

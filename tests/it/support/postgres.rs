@@ -177,11 +177,13 @@ fn program(name: &str, owner: Option<(u32, u32)>) -> Command {
     command
 }
 
-/// Debian keeps the server's programs off the PATH.
+/// Debian keeps the server's programs off the PATH; `scripts/prepare test` looks in the same places.
 fn find(name: &str) -> PathBuf {
     let mut homes: Vec<PathBuf> =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path()).collect();
     homes.sort();
-    let found = homes.into_iter().rev().map(|home| home.join("bin").join(name)).find(|path| path.exists());
-    found.unwrap_or_else(|| PathBuf::from(name))
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = homes.into_iter().rev().map(|home| home.join("bin")).chain(std::env::split_paths(&path));
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: `scripts/prepare test` installs it, or says how"))
 }
