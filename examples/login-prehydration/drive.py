@@ -37,6 +37,9 @@ def before() -> None:
 
 def with_hydrant() -> None:
     """Hydrant is there. Five people log in for the first time:"""
+    # Somebody else first: gRPC looks for a sidecar that was not there once a second.
+    found = eventually(lambda: login("100")[1]["prehydrate"] == "ACCEPTED")
+    check("the login service finds it by itself", found and eventually(lambda: is_on_record("100")))
     users = [str(user) for user in range(101, 106)]
     asked = {part: calls(part) for part in BROKEN}
     cookies, accepted = logins(users)
@@ -63,7 +66,8 @@ def with_hydrant() -> None:
         check("  the first page is all hits", all(how(page) == ["hit"] * 3 for page in pages))
         more = {part: calls(part) - asked[part] for part in asked}
         check("  each backend was asked once for each of them", all(more[part] == len(users) for part in PAGE))
-        check("  and nobody was asked for what nobody reads", all(more[part] == 0 for part in BROKEN))
+        if visit == "third login":  # twice tried, and not read once
+            check("  and nobody was asked for what nobody reads", all(more[part] == 0 for part in BROKEN))
         times = [part["ms"] for page in pages for part in page["parts"].values()]
         check("  a read takes less than 5 ms", statistics.median(times) < 5, f"{statistics.median(times):.2f} ms")
         took = statistics.median(page["ms"] for page in pages)
