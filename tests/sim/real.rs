@@ -52,7 +52,7 @@ fn the_simulated_server_answers_as_a_real_one() {
 
 #[test]
 fn every_function_that_ships_is_compared() {
-    let library = Engine::new().library(&shipped_library()).expect("a good library");
+    let library = Engine::new().compiled(&shipped_library()).expect("a good library");
     let mut shipped: Vec<String> = library.functions.into_keys().collect();
     let known = FUNCTIONS.iter().chain(&NOT_SIMULATED);
     let mut compared: Vec<String> = known.map(|name| format!("{}_{name}", library.name)).collect();

@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The library in a text, compiled the first time that any server is given it.
-    pub fn library(&mut self, text: &[u8]) -> Result<Library, Refused> {
+    pub fn compiled(&mut self, text: &[u8]) -> Result<Library, Refused> {
         if let Some(known) = self.libraries.get(text) {
             return Ok(known.clone());
         }

@@ -63,7 +63,7 @@ impl Server {
     fn call_function(&mut self, engine: &mut Engine, words: &[Vec<u8>]) -> Answer {
         let name = String::from_utf8_lossy(words.get(1).map_or(&[][..], Vec::as_slice)).into_owned();
         let texts: Vec<Vec<u8>> = self.libraries.values().cloned().collect();
-        let found = texts.iter().find_map(|text| engine.library(text).ok()?.functions.get(&name).cloned());
+        let found = texts.iter().find_map(|text| engine.compiled(text).ok()?.functions.get(&name).cloned());
         self.run(engine, &found.ok_or("ERR Function not found")?, words)
     }
 
@@ -104,7 +104,7 @@ impl Server {
                     return Err(FULL.to_owned());
                 }
                 let replaces = words[2..words.len() - 1].iter().any(|word| word.eq_ignore_ascii_case(b"REPLACE"));
-                let library = engine.library(text)?;
+                let library = engine.compiled(text)?;
                 if self.libraries.contains_key(&library.name) && !replaces {
                     return Err(format!("ERR Library '{}' already exists", library.name));
                 }
